@@ -1,0 +1,131 @@
+"""`python -m kilter`: run a step, serve models, check a model folder, drive the demo, show lineage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from kilter.errors import InputError, KilterError
+from kilter.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of the command; returns the exit code: 0 fine, 1 fault, 2 wrong input, 75 try again."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        settings = Settings.from_environment(os.environ)
+        result: int | None = options.run(options, settings)
+    except KilterError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return result or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kilter",
+        description="Keep production models in kilter.",
+        epilog="Exit codes: 0 fine, 1 fault, 2 wrong input (a retry cannot cure it), 75 something did not answer (a retry may).",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    step = _command(
+        commands,
+        "step",
+        _step,
+        "run one step of one model",
+        'kilter step extract --model flight_delay --inputs \'{"start": "2013-01-01T00:00:00Z", "end": "2013-02-01T00:00:00Z"}\'',
+    )
+    step.add_argument("name", help="the step: a file in include/kilter/steps")
+    step.add_argument("--model", required=True, help="the model: a folder in include/models")
+    step.add_argument("--inputs", default="{}", help="the step's inputs as JSON")
+    step.add_argument("--run-info", default="{}", help="who runs it, as JSON, for the lineage")
+    step.add_argument("--result", help="key in the object store to commit the result under")
+    step.add_argument("--code", help="refuse to run unless code and model.yaml have these digests (code:spec)")
+
+    check = _command(commands, "check", _check, "check model folders", "kilter check flight_delay")
+    check.add_argument("models", nargs="*", help="names of models; default all")
+
+    _command(commands, "migrate", _migrate, "make or upgrade the ledger's tables", "kilter migrate")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str, example: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text.capitalize() + ".", epilog=f"Example: {example}")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _step(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.spec import load_spec
+    from kilter.step import RunInfo, code_digest, run_step
+    from kilter.stores.objects import open_objects
+
+    folder = settings.models / options.model
+    if options.code:
+        found = f"{code_digest(folder)}:{load_spec(folder).digest()}"
+        if found != options.code:
+            raise InputError(
+                f"the step image holds other code or another model.yaml for '{options.model}' than Airflow "
+                f"(digests {found} here, {options.code} asked for): rebuild it with 'make images'"
+            )
+    result = run_step(
+        options.name,
+        folder,
+        _json("--inputs", options.inputs),
+        RunInfo.model_validate(_json("--run-info", options.run_info)),
+        settings,
+        logging.getLogger("kilter"),
+    )
+    if options.result:
+        open_objects(settings.objects).put(options.result, result.model_dump_json(indent=1).encode())
+    else:
+        print(result.model_dump_json(indent=1))
+
+
+def _json(option: str, text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{option}: not JSON: {error}: quote it as '{{\"key\": \"value\"}}'") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{option}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _check(options: argparse.Namespace, settings: Settings) -> int:
+    from kilter.spec import load_spec, model_folders
+
+    folders = [settings.models / name for name in options.models] or model_folders(settings.models)
+    if not folders:
+        raise InputError(f"no model folders in {settings.models}: set KILTER_MODELS, or add a folder with a model.yaml")
+    wrong = 0
+    for folder in folders:
+        try:
+            spec = load_spec(folder)
+        except KilterError as error:
+            wrong += 1
+            print(error, file=sys.stderr)
+        else:
+            print(f"{folder.name}: fine ({len(spec.features.columns)} features, digest {spec.digest()[:12]})")
+    return 2 if wrong else 0
+
+
+def _migrate(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.stores.ledger import Ledger
+
+    Ledger(settings.ledger).migrate()
+    print(f"ledger {settings.ledger.rpartition('@')[2]} is up to date")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

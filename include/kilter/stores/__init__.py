@@ -1,0 +1,1 @@
+"""The I/O seams: objects, ledger, registry, features, router, servers."""

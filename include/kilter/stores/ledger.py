@@ -1,0 +1,327 @@
+"""The ledger: batches, drift reports, decisions, gate verdicts and rollouts, in SQL.
+
+It makes a rollout resumable and a retraining unique. Tables are made by the migrations beside
+this file (`python -m kilter migrate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from kilter.errors import InputError, UnavailableError
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times, also on SQLite, which forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("interval_start", UtcDateTime, nullable=False),
+    Column("interval_end", UtcDateTime, nullable=False),
+    Column("key", String(500), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("verdict", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("model", "interval_start", "digest", name="one_row_a_batch"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("window_start", UtcDateTime, nullable=False),
+    Column("window_end", UtcDateTime, nullable=False),
+    Column("key", String(500), nullable=False),
+    Column("summary", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("model", "key", name="one_row_a_report"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("trigger", String(500), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("event_time", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("model", "trigger", name="one_decision_a_trigger"),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("verdict", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("judgements", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("candidate", Integer, nullable=False),
+    Column("champion", Integer),
+    Column("state", String(20), nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+rollout_events = Table(
+    "rollout_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rollout", ForeignKey("rollouts.id"), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+OPEN_STATES = ("staged", "shifting")
+"""States of a rollout that is under way; it ends `promoted` or `rolled_back`."""
+
+
+class Ledger:
+    """Reads and writes of the ledger; each write is one transaction.
+
+    Args:
+        url: SQLAlchemy URL, SQLite or PostgreSQL.
+    """
+
+    def __init__(self, url: str) -> None:
+        wait = {"timeout": 30} if url.startswith("sqlite") else {}
+        self.engine: Engine = create_engine(url, connect_args=wait)
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest version; does nothing when they are."""
+        from alembic import command
+        from alembic.config import Config
+
+        if (file := self.engine.url.database) and self.engine.dialect.name == "sqlite" and file != ":memory:":
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.transaction() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction; an unreachable or empty database is an `UnavailableError`."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise UnavailableError(
+                f"ledger {self.engine.url.render_as_string()}: {error.orig}: "
+                "is the database up, and was 'python -m kilter migrate' run?"
+            ) from error
+
+    # batches
+
+    def record_batch(self, **row: Any) -> None:
+        """Record a validated batch: model, interval_start, interval_end, key, digest, rows, verdict, reason.
+
+        The same batch again replaces its verdict.
+        """
+        self._upsert(batches, ("model", "interval_start", "digest"), row)
+
+    def batches(self, model: str, before: datetime | None = None, verdict: str | None = None) -> Sequence[RowMapping]:
+        """Batches of a model by interval, oldest first; `before` limits the interval's end."""
+        query = select(batches).where(batches.c.model == model)
+        if before is not None:
+            query = query.where(batches.c.interval_end <= before)
+        if verdict is not None:
+            query = query.where(batches.c.verdict == verdict)
+        return self._all(query.order_by(batches.c.interval_start, batches.c.id))
+
+    # drift reports
+
+    def record_report(self, **row: Any) -> None:
+        """Record a drift report: model, window_start, window_end, key, summary."""
+        self._upsert(reports, ("model", "key"), row)
+
+    def report(self, model: str, key: str) -> RowMapping:
+        """The report under `key`; `InputError` when there is none."""
+        found = self._all(select(reports).where(reports.c.model == model, reports.c.key == key))
+        if not found:
+            raise InputError(f"ledger: model '{model}' has no drift report '{key}': run {model}.drift_monitoring first")
+        return found[0]
+
+    def undecided_report(self, model: str) -> RowMapping | None:
+        """The newest report that no decision was taken on, unless a newer one was decided already."""
+        newest = self._all(
+            select(reports).where(reports.c.model == model).order_by(reports.c.window_end.desc(), reports.c.id.desc()).limit(1)
+        )
+        if not newest:
+            return None
+        decided = self._all(
+            select(decisions.c.id).where(decisions.c.model == model, decisions.c.trigger == newest[0]["key"])
+        )
+        return None if decided else newest[0]
+
+    # decisions
+
+    def record_decision(self, **row: Any) -> RowMapping:
+        """Record a decision: model, trigger, action, reason, evidence, event_time; return the row.
+
+        One trigger leads to one decision: a second call returns the first decision unchanged.
+        """
+        try:
+            with self.transaction() as connection:
+                connection.execute(insert(decisions).values(recorded_at=_now(), **row))
+        except IntegrityError:
+            pass
+        (decision,) = self._all(
+            select(decisions).where(decisions.c.model == row["model"], decisions.c.trigger == row["trigger"])
+        )
+        return decision
+
+    def decisions(self, model: str) -> Sequence[RowMapping]:
+        """Decisions of a model, oldest event first."""
+        return self._all(
+            select(decisions).where(decisions.c.model == model).order_by(decisions.c.event_time, decisions.c.id)
+        )
+
+    # gate verdicts
+
+    def record_verdict(self, **row: Any) -> None:
+        """Record a gate verdict: model, version, verdict, reason, judgements."""
+        with self.transaction() as connection:
+            connection.execute(insert(verdicts).values(recorded_at=_now(), **row))
+
+    def verdicts(self, model: str) -> Sequence[RowMapping]:
+        """Gate verdicts of a model, oldest first."""
+        return self._all(select(verdicts).where(verdicts.c.model == model).order_by(verdicts.c.id))
+
+    # rollouts
+
+    def begin_rollout(self, model: str, candidate: int, champion: int | None) -> int:
+        """Begin a rollout, or find the open one of the same candidate; return its id.
+
+        Raises:
+            InputError: another candidate's rollout of this model is open.
+        """
+        with self.transaction() as connection:
+            is_open = (rollouts.c.model == model) & rollouts.c.state.in_(OPEN_STATES)
+            found = connection.execute(select(rollouts).where(is_open)).mappings().first()
+            if found and found["candidate"] != candidate:
+                raise InputError(
+                    f"model '{model}': version {found['candidate']} is already being rolled out "
+                    f"(rollout {found['id']}, {found['state']}): wait for it or roll it back first"
+                )
+            if found:
+                return int(found["id"])
+            now = _now()
+            row = {"model": model, "candidate": candidate, "champion": champion, "state": "staged", "weight": 0}
+            made = connection.execute(insert(rollouts).values(started_at=now, updated_at=now, **row))
+            (identity,) = made.inserted_primary_key
+            self._event(connection, identity, "staged", 0, f"version {candidate} staged", {})
+            return int(identity)
+
+    def advance_rollout(self, rollout: int, state: str, weight: int, reason: str, evidence: dict[str, Any]) -> None:
+        """Move a rollout to a state and weight, with its reason and evidence, in one transaction."""
+        with self.transaction() as connection:
+            connection.execute(
+                update(rollouts)
+                .where(rollouts.c.id == rollout)
+                .values(state=state, weight=weight, updated_at=_now())
+            )
+            self._event(connection, rollout, state, weight, reason, evidence)
+
+    def rollout(self, rollout: int) -> RowMapping:
+        """One rollout; `InputError` when there is none."""
+        found = self._all(select(rollouts).where(rollouts.c.id == rollout))
+        if not found:
+            raise InputError(f"ledger: no rollout {rollout}: see 'python -m kilter lineage <model>'")
+        return found[0]
+
+    def rollouts(self, model: str) -> Sequence[RowMapping]:
+        """Rollouts of a model, oldest first."""
+        return self._all(select(rollouts).where(rollouts.c.model == model).order_by(rollouts.c.id))
+
+    def rollout_events(self, rollout: int) -> Sequence[RowMapping]:
+        """The events of a rollout, oldest first."""
+        return self._all(
+            select(rollout_events).where(rollout_events.c.rollout == rollout).order_by(rollout_events.c.id)
+        )
+
+    # shared
+
+    def _event(
+        self, connection: Connection, rollout: int, state: str, weight: int, reason: str, evidence: dict[str, Any]
+    ) -> None:
+        row = {"rollout": rollout, "state": state, "weight": weight, "reason": reason, "evidence": evidence}
+        connection.execute(insert(rollout_events).values(recorded_at=_now(), **row))
+
+    def _all(self, query: Any) -> Sequence[RowMapping]:
+        with self.transaction() as connection:
+            return connection.execute(query).mappings().all()
+
+    def _upsert(self, table: Table, key: tuple[str, ...], row: dict[str, Any]) -> None:
+        same = [table.c[name] == row[name] for name in key]
+        with self.transaction() as connection:
+            changed = connection.execute(update(table).where(*same).values(recorded_at=_now(), **row))
+            if not changed.rowcount:
+                connection.execute(insert(table).values(recorded_at=_now(), **row))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,246 @@
+"""Objects: bytes under keys, on the local disk or in S3, behind one small port.
+
+A put is atomic: readers see the whole object or none. A *dataset* is a set of files under its own
+digest, whose manifest is written last; without a manifest it does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlparse
+
+from pydantic import BaseModel, ConfigDict
+
+from kilter.errors import DataError, InputError, UnavailableError
+
+MANIFEST = "manifest.json"
+
+
+class ObjectStore(Protocol):
+    """Bytes under keys such as `batches/flight_delay/…`. Keys never start with a slash."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write atomically, replacing what was there."""
+
+    def get(self, key: str) -> bytes:
+        """Read; raises `DataError` when there is no such object."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Keys that start with `prefix`, sorted."""
+
+    def uri(self, key: str) -> str:
+        """The object's address, for people and lineage."""
+
+
+class FileObjects:
+    """Objects as files below a root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError):
+            raise _absent(self.uri(key)) from None
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        folder = self.root / prefix.rpartition("/")[0]
+        keys = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file())
+        return sorted(key for key in keys if key.startswith(prefix) and "/.partial-" not in key)
+
+    def uri(self, key: str) -> str:
+        return f"file://{self.root}/{key}"
+
+    def _path(self, key: str) -> Path:
+        path = (self.root / key).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise InputError(f"object key '{key}' points outside the store {self.root}: use a plain key")
+        return path
+
+
+class S3Objects:
+    """Objects in an S3 bucket. Endpoint and credentials come from boto3's own configuration."""
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        import boto3
+        from botocore.config import Config
+
+        self.bucket = bucket
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._client: Any = boto3.client(
+            "s3", config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 3})
+        )
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._faults(key):
+            self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data)
+
+    def get(self, key: str) -> bytes:
+        with self._faults(key):
+            body: bytes = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+            return body
+
+    def exists(self, key: str) -> bool:
+        try:
+            with self._faults(key):
+                self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+        except DataError:
+            return False
+        return True
+
+    def list(self, prefix: str) -> list[str]:
+        with self._faults(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return sorted(key.removeprefix(self.prefix) for key in keys)
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self.prefix}{key}"
+
+    @contextmanager
+    def _faults(self, key: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in {"NoSuchKey", "404", "NotFound"}:
+                raise _absent(self.uri(key)) from None
+            raise UnavailableError(
+                f"S3 refused {self.uri(key)}: {error}: check the bucket, the credentials and AWS_ENDPOINT_URL"
+            ) from error
+        except BotoCoreError as error:
+            raise UnavailableError(
+                f"S3 does not answer for {self.uri(key)}: {error}: check AWS_ENDPOINT_URL and the network"
+            ) from error
+
+
+class MemoryObjects:
+    """Objects in a dictionary: the fake for tests."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    def put(self, key: str, data: bytes) -> None:
+        self._objects[key] = data
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise _absent(self.uri(key)) from None
+
+    def exists(self, key: str) -> bool:
+        return key in self._objects
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(key for key in self._objects if key.startswith(prefix))
+
+    def uri(self, key: str) -> str:
+        return f"memory://{key}"
+
+
+def _absent(uri: str) -> DataError:
+    return DataError(f"no object at {uri}: it was never committed, or was removed; run the step that makes it")
+
+
+def open_objects(uri: str) -> ObjectStore:
+    """Open `file:///folder` or `s3://bucket/prefix`.
+
+    Raises:
+        InputError: another scheme.
+    """
+    parts = urlparse(uri)
+    if parts.scheme == "file":
+        return FileObjects(Path(parts.path))
+    if parts.scheme == "s3":
+        return S3Objects(parts.netloc, parts.path)
+    raise InputError(f"object store '{uri}': allowed are file:///folder and s3://bucket/prefix: set KILTER_OBJECTS")
+
+
+class Manifest(BaseModel):
+    """What a dataset holds: its key prefix, its digest, and the SHA-256 of each file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    digest: str
+    files: dict[str, str]
+    facts: dict[str, Any]
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def commit_dataset(
+    objects: ObjectStore, prefix: str, files: Mapping[str, bytes], facts: Mapping[str, Any] | None = None
+) -> Manifest:
+    """Write `files` under `prefix/<digest>/`, the manifest last, and return it.
+
+    The digest covers names and contents of the files and the facts, so equal content gives an
+    equal key, and committing twice changes nothing.
+    """
+    digests = {name: sha256(files[name]) for name in sorted(files)}
+    content = Manifest(key="", digest="", files=digests, facts=dict(facts or {}))
+    digest = sha256(content.model_dump_json().encode())
+    manifest = content.model_copy(update={"key": f"{prefix}/{digest}", "digest": digest})
+    if not objects.exists(f"{manifest.key}/{MANIFEST}"):
+        for name, data in files.items():
+            objects.put(f"{manifest.key}/{name}", data)
+        objects.put(f"{manifest.key}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+def read_manifest(objects: ObjectStore, key: str) -> Manifest:
+    """Read the manifest of a committed dataset; `DataError` when it was never committed."""
+    return Manifest.model_validate_json(objects.get(f"{key}/{MANIFEST}"))
+
+
+def read_file(objects: ObjectStore, manifest: Manifest, name: str) -> bytes:
+    """Read one file of a dataset, checked against its digest.
+
+    Raises:
+        DataError: the file is not of this dataset, or its bytes are not those committed.
+    """
+    if name not in manifest.files:
+        raise DataError(f"dataset {objects.uri(manifest.key)} has no file '{name}'; it holds: {', '.join(manifest.files)}")
+    data = objects.get(f"{manifest.key}/{name}")
+    if (found := sha256(data)) != manifest.files[name]:
+        raise DataError(
+            f"{objects.uri(manifest.key)}/{name} was altered: sha256 {found}, committed {manifest.files[name]}: "
+            "restore the object or run the step that made it with --no-cache"
+        )
+    return data

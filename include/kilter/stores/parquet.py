@@ -1,0 +1,50 @@
+"""Tables as Parquet bytes: equal tables give equal bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from kilter.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Serialise with fixed options and microsecond times (DuckDB and Feast reject nanoseconds)."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(
+        table.replace_schema_metadata(None),
+        buffer,
+        compression="zstd",
+        coerce_timestamps="us",
+        allow_truncated_timestamps=True,
+        store_schema=True,
+    )
+    return buffer.getvalue()
+
+
+def frame_to_parquet(frame: pd.DataFrame) -> bytes:
+    """Serialise a data frame without its index."""
+    import pyarrow as pa
+
+    return to_parquet(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def from_parquet(data: bytes, name: str) -> pa.Table:
+    """Read Parquet bytes; `name` is for the error.
+
+    Raises:
+        DataError: the bytes are truncated or not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{name} is not readable Parquet ({len(data)} bytes): {error}: extract it again") from error
