@@ -99,9 +99,9 @@ class Stores:
 
     @cached_property
     def registry(self) -> Registry:
-        from kilter.stores.registry import Registry
+        from kilter.stores.registry import MlflowRegistry
 
-        return Registry(self._settings.mlflow)
+        return MlflowRegistry(self._settings.mlflow)
 
     @cached_property
     def features(self) -> FeatureStore:

@@ -1,0 +1,294 @@
+"""The model registry and lineage: MLflow.
+
+One MLflow run holds a pipeline run: parameters, metrics, data set, reports, plots and the model.
+A model version points at it and carries the lineage as tags. The model itself is loaded from the
+object store by digest, never through MLflow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from kilter.errors import InputError, UnavailableError
+
+ALIASES = ("champion", "candidate", "canary", "predecessor")
+_TAG = "kilter."
+_DIGEST_LENGTH = 36
+"""MLflow cuts nothing and refuses data set digests beyond this length; the full one is a tag."""
+
+
+class ModelVersion(BaseModel):
+    """One version of a model: where its parts are in the object store, and its test metrics."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    version: int
+    key: str
+    digest: str
+    snapshot: str
+    evaluation: str
+    run_id: str
+    metrics: dict[str, float]
+
+
+class PipelineRun(BaseModel):
+    """What one training pipeline made, ready to be registered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    name: str
+    parameters: dict[str, Any]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    """Lineage: DAG, run, git commit, image, environment, snapshot, predecessor, reason."""
+    dataset: str
+    """The snapshot's URI."""
+    dataset_digest: str
+    dataset_rows: int
+    key: str
+    digest: str
+    snapshot: str
+    evaluation: str
+
+
+class Registry(Protocol):
+    """Versions and aliases of models."""
+
+    def register(self, run: PipelineRun, artifacts: Path) -> ModelVersion:
+        """Log a pipeline run with the files below `artifacts` and make a new version of it."""
+
+    def find(self, model: str, digest: str, snapshot: str) -> ModelVersion | None:
+        """The version of this model with this model digest and snapshot, if registered."""
+
+    def version(self, model: str, version: int) -> ModelVersion:
+        """One version; `InputError` when there is none."""
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        """All versions, oldest first."""
+
+    def tags(self, model: str, version: int) -> dict[str, str]:
+        """The lineage tags of a version."""
+
+    def alias(self, model: str, alias: str) -> int | None:
+        """The version that an alias points at."""
+
+    def champion(self, model: str) -> int | None:
+        """The version with alias `champion`."""
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Remove an alias; does nothing when it is not set."""
+
+    def tag(self, model: str, version: int, key: str, value: str) -> None:
+        """Add a tag to a version."""
+
+
+class MlflowRegistry:
+    """The registry on an MLflow tracking server.
+
+    Args:
+        url: the server, such as `http://127.0.0.1:5500`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # A server that is down must be an error within seconds, not after MLflow's minutes of retries.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        from mlflow.tracking import MlflowClient
+
+        self._client: Any = MlflowClient(url)
+
+    def register(self, run: PipelineRun, artifacts: Path) -> ModelVersion:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+        with self._faults():
+            experiment = self._experiment(run.model)
+            lineage = {_TAG + key: value for key, value in run.tags.items()}
+            made = self._client.create_run(experiment, run_name=run.name, tags=lineage)
+            identity = made.info.run_id
+            self._client.log_batch(
+                identity,
+                metrics=[Metric(key, value, 0, 0) for key, value in run.metrics.items()],
+                params=[Param(key, str(value)) for key, value in run.parameters.items()],
+                tags=[RunTag(_TAG + "dataset_digest", run.dataset_digest)],
+            )
+            dataset = Dataset(
+                name=f"{run.model} snapshot",
+                digest=run.dataset_digest[:_DIGEST_LENGTH],
+                source_type="local" if run.dataset.startswith("file:") else "s3",
+                source=json.dumps({"uri": run.dataset}),
+                profile=json.dumps({"num_rows": run.dataset_rows}),
+            )
+            self._client.log_inputs(identity, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+            self._client.log_artifacts(identity, str(artifacts))
+            self._model(run.model)
+            tags = lineage | {
+                _TAG + "key": run.key,
+                _TAG + "digest": run.digest,
+                _TAG + "snapshot": run.snapshot,
+                _TAG + "evaluation": run.evaluation,
+                _TAG + "metrics": json.dumps(run.metrics),
+            }
+            version = self._client.create_model_version(
+                run.model, source=f"{made.info.artifact_uri}/model", run_id=identity, tags=tags
+            )
+            self._client.set_terminated(identity)
+        return _model_version(version)
+
+    def find(self, model: str, digest: str, snapshot: str) -> ModelVersion | None:
+        same = (item for item in self.versions(model) if (item.digest, item.snapshot) == (digest, snapshot))
+        return next(same, None)
+
+    def version(self, model: str, version: int) -> ModelVersion:
+        return _model_version(self._get(model, version))
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        with self._faults():
+            found = self._client.search_model_versions(f"name='{model}'")
+        return sorted((_model_version(item) for item in found), key=lambda item: item.version)
+
+    def tags(self, model: str, version: int) -> dict[str, str]:
+        return {key.removeprefix(_TAG): value for key, value in self._get(model, version).tags.items()}
+
+    def alias(self, model: str, alias: str) -> int | None:
+        from mlflow.exceptions import MlflowException
+
+        with self._faults():
+            try:
+                return int(self._client.get_model_version_by_alias(model, alias).version)
+            except MlflowException as error:
+                if _is_absent(error):
+                    return None
+                raise
+
+    def champion(self, model: str) -> int | None:
+        return self.alias(model, "champion")
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        with self._faults():
+            self._client.set_registered_model_alias(model, alias, str(version))
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        with self._faults():
+            self._client.delete_registered_model_alias(model, alias)
+
+    def tag(self, model: str, version: int, key: str, value: str) -> None:
+        with self._faults():
+            self._client.set_model_version_tag(model, str(version), _TAG + key, value)
+
+    def _get(self, model: str, version: int) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        with self._faults():
+            try:
+                return self._client.get_model_version(model, str(version))
+            except MlflowException as error:
+                if _is_absent(error):
+                    raise _no_version(model, version) from None
+                raise
+
+    def _experiment(self, model: str) -> str:
+        found = self._client.get_experiment_by_name(model)
+        return str(found.experiment_id if found else self._client.create_experiment(model))
+
+    def _model(self, model: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            raise UnavailableError(f"MLflow at {self.url}: {error.message}: is the server up? (KILTER_MLFLOW)") from error
+
+
+class MemoryRegistry:
+    """The registry in a dictionary: the fake for tests."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, list[ModelVersion]] = {}
+        self._tags: dict[tuple[str, int], dict[str, str]] = {}
+        self._aliases: dict[tuple[str, str], int] = {}
+
+    def register(self, run: PipelineRun, artifacts: Path) -> ModelVersion:
+        known = self._versions.setdefault(run.model, [])
+        made = ModelVersion(
+            version=len(known) + 1,
+            run_id=f"run-{len(known) + 1}",
+            **run.model_dump(include={"key", "digest", "snapshot", "evaluation", "metrics"}),
+        )
+        known.append(made)
+        self._tags[run.model, made.version] = dict(run.tags)
+        return made
+
+    def find(self, model: str, digest: str, snapshot: str) -> ModelVersion | None:
+        same = (item for item in self.versions(model) if (item.digest, item.snapshot) == (digest, snapshot))
+        return next(same, None)
+
+    def version(self, model: str, version: int) -> ModelVersion:
+        for item in self.versions(model):
+            if item.version == version:
+                return item
+        raise _no_version(model, version)
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        return list(self._versions.get(model, []))
+
+    def tags(self, model: str, version: int) -> dict[str, str]:
+        return dict(self._tags[model, self.version(model, version).version])
+
+    def alias(self, model: str, alias: str) -> int | None:
+        return self._aliases.get((model, alias))
+
+    def champion(self, model: str) -> int | None:
+        return self.alias(model, "champion")
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        self._aliases[model, alias] = version
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        self._aliases.pop((model, alias), None)
+
+    def tag(self, model: str, version: int, key: str, value: str) -> None:
+        self._tags[model, version][key] = value
+
+
+def _model_version(found: Any) -> ModelVersion:
+    tags: Mapping[str, str] = found.tags
+    return ModelVersion(
+        version=int(found.version),
+        key=tags[_TAG + "key"],
+        digest=tags[_TAG + "digest"],
+        snapshot=tags[_TAG + "snapshot"],
+        evaluation=tags[_TAG + "evaluation"],
+        run_id=str(found.run_id),
+        metrics=json.loads(tags[_TAG + "metrics"]),
+    )
+
+
+def _is_absent(error: Any) -> bool:
+    # An unknown alias of a known model is INVALID_PARAMETER_VALUE in MLflow 3, an unknown model is not found.
+    return error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+
+
+def _no_version(model: str, version: int) -> InputError:
+    return InputError(f"model '{model}' has no version {version}: see the registry in MLflow, or run {model}.continuous_training")
