@@ -1,0 +1,131 @@
+"""How rows become the numbers that a model sees: one function, for training and for serving.
+
+A `Signature` is stored beside each model file. It fixes the order of the features and the code of
+each category, so that a model is fed in production exactly what it was trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from kilter.errors import DataError
+from kilter.spec import Feature, ModelSpec
+
+Matrix = npt.NDArray[np.float32]
+
+_NUMBERS = "biuf"
+"""Kinds of numpy arrays that hold numbers only."""
+
+
+class Signature(BaseModel):
+    """What a model takes: its features in order, and the columns that identify a row.
+
+    Entity and timestamp may come with a request; they are logged and never fed to the model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    entity: str
+    timestamp: str
+    features: tuple[Feature, ...] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Signature:
+        """The signature of models trained under this spec."""
+        return cls(entity=spec.entity, timestamp=spec.timestamp, features=spec.features.columns)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Feature names, in the order of the matrix's columns."""
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def feature_types(self) -> list[str]:
+        """XGBoost's feature types: `c` for a categorical, `q` for a number."""
+        return ["c" if feature.categories else "q" for feature in self.features]
+
+    @cached_property
+    def codes(self) -> dict[str, dict[Any, float]]:
+        """For each categorical feature, the code of each category: its place in the list."""
+        return {
+            feature.name: {category: float(code) for code, category in enumerate(feature.categories)}
+            for feature in self.features
+            if feature.categories
+        }
+
+
+def encode(columns: Mapping[str, Sequence[Any]], signature: Signature) -> Matrix:
+    """Encode columns of equal length as a float32 matrix, rows × features in the signature's order.
+
+    A number stays itself; a category becomes its place in the feature's list; a missing value
+    (None, NaN) and a category that is not listed become NaN. Columns that are no feature are ignored.
+
+    >>> numeric, letters = Feature(name="x"), Feature(name="y", kind="categorical", categories=("a", "b"))
+    >>> signature = Signature(entity="id", timestamp="at", features=(numeric, letters))
+    >>> encode({"y": ["b", "?"], "x": [1.5, None]}, signature).tolist()
+    [[1.5, 1.0], [nan, nan]]
+
+    Raises:
+        DataError: a feature is missing, holds values of the wrong type or numbers beyond float32,
+            or is not as long as the others; the message names it.
+    """
+    encoded = [_column(feature, columns, signature) for feature in signature.features]
+    rows = len(encoded[0])
+    for feature, column in zip(signature.features, encoded, strict=True):
+        if len(column) != rows:
+            raise DataError(
+                f"feature '{feature.name}' has {len(column)} values and '{signature.names[0]}' has {rows}: "
+                "give every feature one value a row"
+            )
+    return np.column_stack(encoded)
+
+
+def _column(feature: Feature, columns: Mapping[str, Sequence[Any]], signature: Signature) -> Matrix:
+    try:
+        values = columns[feature.name]
+    except KeyError:
+        raise DataError(
+            f"feature '{feature.name}' is missing; the model takes: {', '.join(signature.names)}: add the column"
+        ) from None
+    if feature.categories:
+        return _categories(feature, values, signature.codes[feature.name])
+    return _numbers(feature, values)
+
+
+def _categories(feature: Feature, values: Sequence[Any], codes: dict[Any, float]) -> Matrix:
+    values = list(values)
+    for value in values:
+        if isinstance(value, int | list | dict) or (isinstance(value, float) and not math.isnan(value)):
+            raise DataError(f"feature '{feature.name}' got {value!r}: a category is a text or null")
+    return np.array([codes.get(value, math.nan) for value in values], dtype=np.float32)
+
+
+def _numbers(feature: Feature, values: Sequence[Any]) -> Matrix:
+    try:
+        array = np.asarray(values)
+        if array.ndim != 1 or (array.dtype.kind not in _NUMBERS and not _only_numbers(array)):
+            raise TypeError
+        with np.errstate(over="ignore"):
+            numbers = array.astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
+        shown = next((value for value in values if not _is_number(value)), "a value beyond float64")
+        raise DataError(f"feature '{feature.name}' got {shown!r}: a numeric feature takes a number or null") from None
+    if np.isinf(numbers).any():
+        raise DataError(f"feature '{feature.name}' holds a number that is infinite or beyond float32: correct it")
+    return numbers
+
+
+def _only_numbers(array: npt.NDArray[Any]) -> bool:
+    """Whether an array of mixed Python objects holds nothing but numbers and None."""
+    return array.dtype.kind == "O" and all(_is_number(value) for value in array)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | np.number)
