@@ -1,0 +1,126 @@
+"""`build_features`: compute one interval's features and labels from its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kilter.errors import DataError, InputError
+from kilter.keys import interval_key
+from kilter.model_code import load_function
+from kilter.spec import ModelSpec, UtcTime
+from kilter.step import StepContext, StepInfo, StepModel
+
+if TYPE_CHECKING:
+    import ibis
+    import pyarrow as pa
+
+CREATED = "created"
+"""When a row of features could first be used: its own event time, as it holds only what was known by then."""
+
+# Not memoised: it writes at keys of the interval, which a memoised result would leave as they are.
+STEP = StepInfo(
+    stores=frozenset({"objects"}), reads=("source", "features", "label", "entity", "timestamp"), memoised=False
+)
+
+
+class Inputs(StepModel):
+    batch: str
+    start: UtcTime
+    end: UtcTime
+
+
+class Outputs(StepModel):
+    features: str
+    labels: str
+    digest: str
+    """SHA-256 of the features object."""
+    rows: int
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Write `features/<model>/<start>.parquet` and `labels/<model>/<start>.parquet`.
+
+    Both hold the rows of `[start, end)` only, ordered by event time and entity; a re-run gives equal bytes.
+    Labels go first, so that whoever sees the features finds the labels too.
+
+    Raises:
+        DataError: the batch was never committed or was altered.
+        InputError: features.py gives other columns than model.yaml lists, or two rows for one entity and time.
+    """
+    from kilter.stores.objects import sha256
+    from kilter.stores.parquet import to_parquet
+
+    spec = context.spec
+    tables = _tables(inputs.batch, context)
+    build = load_function(context.folder, "features.py", "build")
+    labels = load_function(context.folder, "features.py", "labels")
+    features = _compute(lambda: build(tables, spec.label.delay), _feature_columns(spec), inputs, spec, context.folder)
+    outcomes = _compute(lambda: labels(tables), _label_columns(spec), inputs, spec, context.folder)
+    keys = {kind: interval_key(kind, spec.name, inputs.start) for kind in ("labels", "features")}
+    data = to_parquet(features.add_column(2, CREATED, features[spec.timestamp]))
+    context.objects.put(keys["labels"], to_parquet(outcomes))
+    context.objects.put(keys["features"], data)
+    context.log.info("%d rows of features, %d labels", features.num_rows, outcomes.num_rows)
+    return Outputs(features=keys["features"], labels=keys["labels"], digest=sha256(data), rows=features.num_rows)
+
+
+def _tables(batch: str, context: StepContext) -> dict[str, ibis.Table]:
+    import ibis
+
+    from kilter.stores.objects import read_file, read_manifest
+    from kilter.stores.parquet import from_parquet
+
+    manifest = read_manifest(context.objects, batch)
+    connection = ibis.duckdb.connect()
+    connection.raw_sql("SET TimeZone = 'UTC'")
+    found = {}
+    for name in context.spec.source.tables:
+        data = from_parquet(read_file(context.objects, manifest, f"{name}.parquet"), f"{batch}/{name}.parquet")
+        connection.con.register(name, data)
+        found[name] = connection.table(name)
+    return found
+
+
+def _feature_columns(spec: ModelSpec) -> dict[str, str]:
+    kinds = {"numeric": "float64", "categorical": "string"}
+    return {feature.name: kinds[feature.kind] for feature in spec.features.columns}
+
+
+def _label_columns(spec: ModelSpec) -> dict[str, str]:
+    return {spec.label.column: "int8", spec.label.timestamp: "timestamp('UTC', 6)"}
+
+
+def _compute(
+    expression: Callable[[], ibis.Table], columns: dict[str, str], inputs: Inputs, spec: ModelSpec, folder: Path
+) -> pa.Table:
+    """Evaluate an expression of features.py in canonical columns, types and order."""
+    import ibis
+
+    try:
+        table = expression()
+        columns = {spec.entity: "string", spec.timestamp: "timestamp('UTC', 6)", **columns}
+        if missing := [name for name in columns if name not in table.columns]:
+            raise InputError(
+                f"{folder / 'features.py'} gives no column {', '.join(missing)}; it gives {', '.join(table.columns)}: "
+                "add it there or correct model.yaml"
+            )
+        time = table[spec.timestamp]
+        inside = table.filter((time >= ibis.literal(inputs.start)) & (time < ibis.literal(inputs.end)))
+        plain = inside.select(**{name: inside[name].cast(kind) for name, kind in columns.items()})
+        result = plain.order_by(spec.timestamp, spec.entity).to_pyarrow()
+    except ibis.IbisError as error:
+        raise DataError(f"{folder / 'features.py'} does not fit the batch {inputs.batch}: {error}") from error
+    _refuse_twice(result, spec, folder)
+    return result
+
+
+def _refuse_twice(result: pa.Table, spec: ModelSpec, folder: Path) -> None:
+    keys: Any = result.select([spec.entity, spec.timestamp])
+    rows = keys.group_by([spec.entity, spec.timestamp]).aggregate([([], "count_all")])
+    if rows.num_rows != result.num_rows:
+        raise InputError(
+            f"{folder / 'features.py'} gives {result.num_rows - rows.num_rows} rows more than there are pairs of "
+            f"{spec.entity} and {spec.timestamp}: give one row for each"
+        )
