@@ -208,17 +208,13 @@ class Canary(Section):
     maximum_duration: Duration = timedelta(minutes=10)
     allowed_error_rate: Share = 0.01
     allowed_latency_ratio: Annotated[float, Field(gt=1)] = 2.0
-    latency_floor: Duration = Field(
-        timedelta(seconds=0), description="means below this are never called slow"
-    )
+    latency_floor: Annotated[Duration, Field(description="means below this are never called slow")] = timedelta(0)
 
     @model_validator(mode="after")
     def _weights_rise_to_all(self) -> Canary:
         rising = all(a < b for a, b in zip(self.weights, self.weights[1:], strict=False))
         if not self.weights or not rising or self.weights[-1] != 100:
-            raise ValueError(
-                f"weights {list(self.weights)} must rise and end with 100, such as [10, 50, 100]"
-            )
+            raise ValueError(f"weights {list(self.weights)} must rise and end with 100, such as [10, 50, 100]")
         return self
 
 
@@ -228,13 +224,13 @@ class Drift(Section):
     numeric_method: Literal["wasserstein", "ks", "psi", "jensenshannon"] = "wasserstein"
     categorical_method: Literal["jensenshannon", "psi", "chisquare"] = "jensenshannon"
     threshold: Annotated[float, Field(gt=0)] = 0.1
-    share: Share = Field(0.5, description="share of drifted columns that makes the window drifted")
+    share: Annotated[Share, Field(description="share of drifted columns that makes the window drifted")] = 0.5
     maximum_null_share: Share = 0.5
     minimum_rows: Annotated[int, Field(ge=30)] = 500
     sample: Annotated[int, Field(ge=100)] = 20_000
-    allowed_decay: Annotated[float, Field(gt=0)] = Field(
-        0.02, description="loss of the primary metric against the champion's own test that is decay"
-    )
+    allowed_decay: Annotated[
+        float, Field(gt=0, description="loss of the primary metric against the champion's own test that is decay")
+    ] = 0.02
 
 
 class Arbiter(Section):
@@ -278,8 +274,8 @@ class ModelSpec(Section):
     training: Training
     evaluation: Evaluation
     gate: Gate
-    canary: Canary = Canary()
-    drift: Drift = Drift()
+    canary: Canary = Field(default_factory=Canary)
+    drift: Drift = Field(default_factory=Drift)
     arbiter: Arbiter = Arbiter()
     resources: Resources = Resources()
 

@@ -107,9 +107,7 @@ class Stores:
     def features(self) -> FeatureStore:
         from kilter.stores.features import FeatureStore
 
-        return FeatureStore(
-            self._spec, self.objects, self._settings.feast_registry, self._settings.online_store
-        )
+        return FeatureStore(self._spec, self.objects, self._settings.feast_registry, self._settings.online_store)
 
     @cached_property
     def router(self) -> Router:
@@ -121,9 +119,7 @@ class Stores:
     def servers(self) -> Servers:
         from kilter.stores.servers import Servers
 
-        return Servers(
-            self.objects, {"champion": self._settings.champion, "canary": self._settings.canary}
-        )
+        return Servers(self.objects, {"champion": self._settings.champion, "canary": self._settings.canary})
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ class StepContext:
     """The model's folder, with features.py, source.py and expectations.json."""
     stores: Stores
     info: StepInfo
-    run: RunInfo = RunInfo()
+    run: RunInfo = field(default_factory=RunInfo)
     device: Literal["cpu", "cuda"] = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kilter"))
 
@@ -223,7 +219,9 @@ def parse_inputs(name: str, inputs: Mapping[str, Any]) -> StepModel:
     try:
         return load_step(name).Inputs.model_validate(dict(inputs))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors())
+        wrong = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors()
+        )
         raise InputError(f"step '{name}' inputs: {wrong}") from None
 
 

@@ -208,7 +208,10 @@ class Ledger:
     def undecided_report(self, model: str) -> RowMapping | None:
         """The newest report that no decision was taken on, unless a newer one was decided already."""
         newest = self._all(
-            select(reports).where(reports.c.model == model).order_by(reports.c.window_end.desc(), reports.c.id.desc()).limit(1)
+            select(reports)
+            .where(reports.c.model == model)
+            .order_by(reports.c.window_end.desc(), reports.c.id.desc())
+            .limit(1)
         )
         if not newest:
             return None
@@ -216,6 +219,12 @@ class Ledger:
             select(decisions.c.id).where(decisions.c.model == model, decisions.c.trigger == newest[0]["key"])
         )
         return None if decided else newest[0]
+
+    def labels_between(self, model: str, after: datetime | None, until: datetime) -> int:
+        """Labelled rows in the windows that end in (after, until], the newest report of each window."""
+        query = select(reports).where(reports.c.model == model, reports.c.window_end <= until).order_by(reports.c.id)
+        labelled = {row["window_end"]: int(row["summary"]["labelled"]) for row in self._all(query)}
+        return sum(count for end, count in labelled.items() if after is None or end > after)
 
     # decisions
 
@@ -271,8 +280,8 @@ class Ledger:
                 return int(found["id"])
             now = _now()
             row = {"model": model, "candidate": candidate, "champion": champion, "state": "staged", "weight": 0}
-            made = connection.execute(insert(rollouts).values(started_at=now, updated_at=now, **row))
-            (identity,) = made.inserted_primary_key
+            begun = insert(rollouts).values(started_at=now, updated_at=now, **row).returning(rollouts.c.id)
+            identity = connection.execute(begun).scalar_one()
             self._event(connection, identity, "staged", 0, f"version {candidate} staged", {})
             return int(identity)
 
@@ -280,9 +289,7 @@ class Ledger:
         """Move a rollout to a state and weight, with its reason and evidence, in one transaction."""
         with self.transaction() as connection:
             connection.execute(
-                update(rollouts)
-                .where(rollouts.c.id == rollout)
-                .values(state=state, weight=weight, updated_at=_now())
+                update(rollouts).where(rollouts.c.id == rollout).values(state=state, weight=weight, updated_at=_now())
             )
             self._event(connection, rollout, state, weight, reason, evidence)
 

@@ -236,7 +236,9 @@ def read_file(objects: ObjectStore, manifest: Manifest, name: str) -> bytes:
         DataError: the file is not of this dataset, or its bytes are not those committed.
     """
     if name not in manifest.files:
-        raise DataError(f"dataset {objects.uri(manifest.key)} has no file '{name}'; it holds: {', '.join(manifest.files)}")
+        raise DataError(
+            f"dataset {objects.uri(manifest.key)} has no file '{name}'; it holds: {', '.join(manifest.files)}"
+        )
     data = objects.get(f"{manifest.key}/{name}")
     if (found := sha256(data)) != manifest.files[name]:
         raise DataError(

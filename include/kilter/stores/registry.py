@@ -218,7 +218,9 @@ class MlflowRegistry:
         try:
             yield
         except MlflowException as error:
-            raise UnavailableError(f"MLflow at {self.url}: {error.message}: is the server up? (KILTER_MLFLOW)") from error
+            raise UnavailableError(
+                f"MLflow at {self.url}: {error.message}: is the server up? (KILTER_MLFLOW)"
+            ) from error
 
 
 class MemoryRegistry:
@@ -291,4 +293,6 @@ def _is_absent(error: Any) -> bool:
 
 
 def _no_version(model: str, version: int) -> InputError:
-    return InputError(f"model '{model}' has no version {version}: see the registry in MLflow, or run {model}.continuous_training")
+    return InputError(
+        f"model '{model}' has no version {version}: see the registry in MLflow, or run {model}.continuous_training"
+    )

@@ -1,5 +1,7 @@
 """Batches, drift reports, decisions, gate verdicts and rollouts."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,7 +9,7 @@ revision = "0001"
 down_revision = None
 
 
-def time(name: str) -> sa.Column[sa.DateTime]:
+def time(name: str) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False)
 
 

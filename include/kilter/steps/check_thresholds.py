@@ -1,0 +1,30 @@
+"""Gate check: the candidate's test metrics against the bounds of model.yaml."""
+
+from __future__ import annotations
+
+from kilter.core.verdict import Judgement
+from kilter.step import StepContext, StepInfo, StepModel
+
+STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("gate",), memoised=False)
+
+
+class Inputs(StepModel):
+    """The candidate's version."""
+
+    version: int
+
+
+class Outputs(StepModel):
+    """The judgement."""
+
+    judgement: Judgement
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Judge what `evaluate` measured on the test part."""
+    from kilter.core.gate.thresholds import judge
+
+    candidate = context.registry.version(context.spec.name, inputs.version)
+    judgement = judge(candidate.metrics, context.spec.gate.thresholds)
+    context.log.info("%s: %s", judgement.verdict, judgement.reason)
+    return Outputs(judgement=judgement)

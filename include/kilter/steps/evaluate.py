@@ -1,0 +1,50 @@
+"""Evaluate a model on the snapshot's test part, overall and by slice, with plots."""
+
+from __future__ import annotations
+
+from kilter.step import StepContext, StepInfo, StepModel
+
+STEP = StepInfo(reads=("evaluation", "features", "training", "label"))
+
+
+class Inputs(StepModel):
+    """A snapshot and a model trained on it."""
+
+    snapshot: str
+    model: str
+
+
+class Outputs(StepModel):
+    """The evaluation's key, and the overall metrics."""
+
+    evaluation: str
+    metrics: dict[str, float]
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Score the test part, which no training saw, and commit evaluation.json and the plots."""
+    from kilter import plots
+    from kilter.core.metrics import evaluate
+    from kilter.stores.models import load_model, read_part
+    from kilter.stores.objects import commit_dataset
+
+    spec = context.spec
+    test = read_part(context.objects, inputs.snapshot, "test")
+    model = load_model(context.objects, inputs.model, spec.training.trainer)
+    evaluation = evaluate(
+        spec.evaluation.metrics,
+        test[spec.label.column].to_numpy(float),
+        model.score(test),
+        {column: test[column].to_numpy() for column in spec.evaluation.slices},
+        model.predictor.importance(),
+    )
+    files = {
+        "evaluation.json": evaluation.model_dump_json(indent=1).encode(),
+        "roc.png": plots.roc(evaluation),
+        "calibration.png": plots.calibration(evaluation),
+        "importance.png": plots.importance(evaluation),
+    }
+    key = commit_dataset(context.objects, f"evaluations/{spec.name}", files).key
+    for name, value in evaluation.metrics.items():
+        context.log.info("%s on %d test rows: %.4f", name, evaluation.rows, value)
+    return Outputs(evaluation=key, metrics=evaluation.metrics)

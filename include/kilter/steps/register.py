@@ -1,0 +1,133 @@
+"""Register a candidate: one MLflow run with everything, and a model version with its lineage."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import distributions
+from typing import TYPE_CHECKING, Any
+
+from kilter.step import StepContext, StepInfo, StepModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kilter.stores.registry import PipelineRun
+
+STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("training", "label"), memoised=False)
+
+
+class Inputs(StepModel):
+    """What the pipeline made, and why it ran."""
+
+    snapshot: str
+    profile: str
+    model: str
+    evaluation: str
+    reason: str = ""
+
+
+class Outputs(StepModel):
+    """The version; `created` is False when the same model on the same snapshot was there already."""
+
+    version: int
+    run_id: str
+    created: bool
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Register the model with alias `candidate`, unless the very same one is registered."""
+    import tempfile
+    from pathlib import Path
+
+    from kilter.stores.objects import read_manifest
+
+    name = context.spec.name
+    digest = read_manifest(context.objects, inputs.model).digest
+    found = context.registry.find(name, digest, inputs.snapshot)
+    if found is None:
+        with tempfile.TemporaryDirectory() as folder:
+            _write_artifacts(Path(folder), inputs, context)
+            version = context.registry.register(_pipeline_run(inputs, digest, context), Path(folder))
+        context.log.info("registered %s version %d, model %s", name, version.version, digest[:12])
+    else:
+        version = found
+        context.log.info("%s version %d is this very model: not registered twice", name, version.version)
+    context.registry.set_alias(name, "candidate", version.version)
+    return Outputs(version=version.version, run_id=version.run_id, created=found is None)
+
+
+def _pipeline_run(inputs: Inputs, digest: str, context: StepContext) -> PipelineRun:
+    from kilter.core.metrics import Evaluation
+    from kilter.stores.objects import read_manifest
+    from kilter.stores.registry import PipelineRun
+
+    spec = context.spec
+    snapshot = read_manifest(context.objects, inputs.snapshot)
+    evaluation = Evaluation.model_validate_json(context.objects.get(f"{inputs.evaluation}/evaluation.json"))
+    training = spec.training
+    return PipelineRun(
+        model=spec.name,
+        name=context.run.run_id,
+        parameters={
+            "trainer": training.trainer,
+            "seed": training.seed,
+            "rounds": training.rounds,
+            "early_stopping": training.early_stopping,
+            **training.parameters,
+        },
+        metrics={**evaluation.metrics, **_slice_metrics(evaluation, spec.evaluation.primary)},
+        tags=_lineage(inputs, context),
+        dataset=context.objects.uri(inputs.snapshot),
+        dataset_digest=snapshot.digest,
+        dataset_rows=sum(snapshot.facts["rows"].values()),
+        key=inputs.model,
+        digest=digest,
+        snapshot=inputs.snapshot,
+        evaluation=inputs.evaluation,
+    )
+
+
+def _slice_metrics(evaluation: Any, metric: str) -> dict[str, float]:
+    return {
+        f"{metric}/{column}/{value}": figures[metric]
+        for column, values in evaluation.slices.items()
+        for value, figures in values.items()
+        if metric in figures
+    }
+
+
+def _lineage(inputs: Inputs, context: StepContext) -> dict[str, str]:
+    from kilter.stores.objects import read_manifest
+
+    run = context.run
+    champion = context.registry.champion(context.spec.name)
+    return {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "dag_version": run.dag_version,
+        "git_commit": run.git_commit,
+        "image_digest": run.image,
+        "environment_digest": environment_digest(),
+        "spec_digest": context.spec.digest(),
+        "snapshot_digest": inputs.snapshot.rpartition("/")[2],
+        "device": read_manifest(context.objects, inputs.model).facts["device"],
+        "predecessor": "" if champion is None else str(champion),
+        "reason": inputs.reason,
+    }
+
+
+def environment_digest() -> str:
+    """SHA-256 over name and version of every installed distribution: what a lock file promises, as found."""
+    found = sorted({f"{item.metadata['Name']}=={item.version}" for item in distributions()})
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _write_artifacts(folder: Path, inputs: Inputs, context: StepContext) -> None:
+    """Lay out what MLflow shows: the model, its evaluation with plots, and the data profile."""
+    from kilter.stores.objects import read_file, read_manifest
+
+    for name, key in (("model", inputs.model), ("evaluation", inputs.evaluation), ("profile", inputs.profile)):
+        manifest = read_manifest(context.objects, key)
+        (folder / name).mkdir()
+        for file in manifest.files:
+            (folder / name / file).write_bytes(read_file(context.objects, manifest, file))

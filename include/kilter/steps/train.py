@@ -1,0 +1,42 @@
+"""Train a candidate on a frozen snapshot. Same snapshot, parameters, seed and image: equal bytes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kilter.step import StepContext, StepInfo, StepModel
+
+STEP = StepInfo(reads=("training", "features", "resources"), gpu=True)
+
+
+class Inputs(StepModel):
+    """`parameters` override those of model.yaml."""
+
+    snapshot: str
+    parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
+
+
+class Outputs(StepModel):
+    """The model's key and digest, and the boosting rounds or epochs it took."""
+
+    model: str
+    digest: str
+    rounds: int
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Fit on the train part, stop early on the validation part, commit the model by digest."""
+    from kilter.encoding import Signature
+    from kilter.stores.models import read_part, save_model, to_part
+    from kilter.trainers import trainer
+
+    spec = context.spec
+    signature = Signature.of(spec)
+    training = spec.training.model_copy(update={"parameters": {**spec.training.parameters, **inputs.parameters}})
+    train = to_part(read_part(context.objects, inputs.snapshot, "train"), signature, spec.label.column)
+    validation = to_part(read_part(context.objects, inputs.snapshot, "validation"), signature, spec.label.column)
+    context.log.info("training on %d rows, stopping early on %d", len(train.labels), len(validation.labels))
+    trained = trainer(training.trainer).train(train, validation, signature, training, context.device, context.log)
+    saved = save_model(context.objects, spec.name, trained, signature, context.device)
+    context.log.info("model %s after %d rounds", saved.digest[:12], trained.rounds)
+    return Outputs(model=saved.key, digest=saved.digest, rounds=trained.rounds)

@@ -1,0 +1,73 @@
+"""Snapshots and models in the object store, read back in the form that scoring needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from kilter.encoding import Signature, encode
+from kilter.stores.objects import Manifest, ObjectStore, commit_dataset, read_file, read_manifest
+from kilter.stores.parquet import from_parquet
+from kilter.trainers import SIGNATURE_FILE, Part, Predictor, Trained, Vector, trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PartName = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model with the signature that it was trained on."""
+
+    signature: Signature
+    predictor: Predictor
+
+    def score(self, frame: pd.DataFrame) -> Vector:
+        """Score a frame that holds the signature's columns; one score a row."""
+        return self.predictor.predict(encode_frame(frame, self.signature))
+
+
+def save_model(objects: ObjectStore, model: str, trained: Trained, signature: Signature, device: str) -> Manifest:
+    """Commit a trained model under its digest, with the rounds it took and the device it was trained on."""
+    files = {**trained.files, SIGNATURE_FILE: signature.model_dump_json(indent=1).encode()}
+    return commit_dataset(objects, f"models/{model}", files, {"rounds": trained.rounds, "device": device})
+
+
+def load_model(objects: ObjectStore, key: str, trainer_name: str) -> Model:
+    """Load a model by key, each file checked against its digest.
+
+    Raises:
+        DataError: not committed, altered, or no model of this trainer.
+    """
+    manifest = read_manifest(objects, key)
+    files = {name: read_file(objects, manifest, name) for name in manifest.files}
+    signature = Signature.model_validate_json(files[SIGNATURE_FILE])
+    return Model(signature, trainer(trainer_name).load(files))
+
+
+def read_part(objects: ObjectStore, snapshot: str, part: PartName) -> pd.DataFrame:
+    """One part of a frozen training set as a data frame."""
+    data = read_file(objects, read_manifest(objects, snapshot), f"{part}.parquet")
+    return from_parquet(data, f"{snapshot}/{part}.parquet").to_pandas()
+
+
+def to_part(frame: pd.DataFrame, signature: Signature, label: str) -> Part:
+    """Encode a data frame for a trainer."""
+    return Part(encode_frame(frame, signature), frame[label].to_numpy(np.float64))
+
+
+def encode_frame(frame: pd.DataFrame, signature: Signature) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """`encode` for a data frame; missing values of any kind become NaN."""
+    columns = {
+        feature.name: (
+            frame[feature.name].astype(object).where(frame[feature.name].notna(), None)
+            if feature.categories
+            else frame[feature.name].to_numpy(np.float64, na_value=np.nan)
+        )
+        for feature in signature.features
+        if feature.name in frame
+    }
+    return encode(columns, signature)

@@ -1,0 +1,72 @@
+"""Trainers: one file each, found by the name that `training.trainer` gives in model.yaml.
+
+A trainer module has a function `train` and a function `load`, as `Trainer` describes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from kilter.encoding import Matrix, Signature
+from kilter.spec import Training
+
+Vector = npt.NDArray[np.float64]
+SIGNATURE_FILE = "signature.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows to learn from: the encoded matrix (rows × features) and one label a row."""
+
+    rows: Matrix
+    labels: Vector
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model as files in a safe format, the rounds it took, and its loss at each of them."""
+
+    files: dict[str, bytes]
+    rounds: int
+    losses: list[float]
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    def predict(self, rows: Matrix) -> Vector:
+        """Score rows: the probability of the positive class."""
+
+    def importance(self) -> dict[str, float]:
+        """How much each feature contributes, summing to 1; empty for a model without splits."""
+
+
+class Trainer(Protocol):
+    """The shape of a trainer module."""
+
+    def train(
+        self,
+        train: Part,
+        validation: Part,
+        signature: Signature,
+        training: Training,
+        device: Literal["cpu", "cuda"],
+        log: logging.Logger,
+    ) -> Trained:
+        """Fit on `train`, stopping early by `validation`. Same input, seed and device: equal bytes."""
+
+    def load(self, files: Mapping[str, bytes]) -> Predictor:
+        """Load what `train` returned."""
+
+
+def trainer(name: str) -> Trainer:
+    """The trainer module of that name."""
+    module: Any = importlib.import_module(f"kilter.trainers.{name}")
+    return cast(Trainer, module)
