@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
 
 from kilter.errors import InputError, KilterError
 from kilter.settings import Settings
@@ -56,10 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("models", nargs="*", help="names of models; default all")
 
     _command(commands, "migrate", _migrate, "make or upgrade the ledger's tables", "kilter migrate")
+
+    serve = _command(commands, "serve", _serve, "serve the models of one role", "kilter serve --role champion --port 8901")
+    serve.add_argument("--role", required=True, choices=("champion", "canary"), help="which desired state it follows")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on; default %(default)s")
+    serve.add_argument("--port", type=int, required=True, help="port to listen on")
+
+    haproxy = _command(
+        commands, "haproxy-config", _haproxy_config, "print HAProxy's configuration", "kilter haproxy-config > haproxy.cfg"
+    )
+    haproxy.add_argument("--listen", help="address to bind to; default the one that clients use")
     return parser
 
 
-def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str, example: str) -> argparse.ArgumentParser:
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str, example: str
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text.capitalize() + ".", epilog=f"Example: {example}")
     parser.set_defaults(run=run)
     return parser
@@ -96,7 +107,7 @@ def _json(option: str, text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{option}: not JSON: {error}: quote it as '{{\"key\": \"value\"}}'") from None
+        raise InputError(f'{option}: not JSON: {error}: quote it as \'{{"key": "value"}}\'') from None
     if not isinstance(value, dict):
         raise InputError(f"{option}: expected a JSON object, got {type(value).__name__}")
     return value
@@ -125,6 +136,26 @@ def _migrate(options: argparse.Namespace, settings: Settings) -> None:
 
     Ledger(settings.ledger).migrate()
     print(f"ledger {settings.ledger.rpartition('@')[2]} is up to date")
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.serving.models import LiveModels
+    from kilter.serving.prediction_log import PredictionLog
+    from kilter.serving.server import ModelServer, serve
+    from kilter.spec import model_folders
+    from kilter.stores.objects import open_objects
+
+    log = logging.getLogger("kilter")
+    objects = open_objects(settings.objects)
+    models = LiveModels(objects, options.role, lambda: [folder.name for folder in model_folders(settings.models)], log)
+    serve(ModelServer(models, PredictionLog(objects, options.role, log)), options.host, options.port, log)
+
+
+def _haproxy_config(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.serving.haproxy import render
+    from kilter.spec import model_folders
+
+    print(render(settings, [folder.name for folder in model_folders(settings.models)], options.listen), end="")
 
 
 if __name__ == "__main__":

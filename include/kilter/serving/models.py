@@ -1,0 +1,175 @@
+"""The models that a server holds: loaded by digest, swapped whole, never from a pickle."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from kilter.encoding import Matrix, Signature
+from kilter.errors import DataError, KilterError
+from kilter.stores.deployment import Deployment, Role, read_deployment
+from kilter.stores.objects import ObjectStore, read_file, read_manifest
+
+MODEL_FILE = "model.ubj"
+SIGNATURE_FILE = "signature.json"
+POLL_SECONDS = 0.3
+
+
+class LoadedModel:
+    """One version in memory, and what was answered with it."""
+
+    def __init__(self, deployment: Deployment, signature: Signature, booster: Any) -> None:
+        self.deployment = deployment
+        self.signature = signature
+        self.requests = 0
+        self.seconds = 0.0
+        self._booster = booster
+
+    def predict(self, rows: Matrix) -> list[float]:
+        """Score rows: the probability of the positive class, one a row."""
+        scores: list[float] = self._booster.inplace_predict(rows, missing=np.nan, validate_features=False).tolist()
+        return scores
+
+
+def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
+    """Load a version, each file checked against the digest.
+
+    Raises:
+        DataError: it was never committed, is altered, lies elsewhere than among the models, or is
+            no XGBoost model in UBJSON.
+    """
+    if deployment.key != f"models/{deployment.model}/{deployment.digest}":
+        raise DataError(
+            f"model '{deployment.model}': key '{deployment.key}' is not models/{deployment.model}/{deployment.digest}: "
+            "deploy it with the registry's key and digest"
+        )
+    manifest = read_manifest(objects, deployment.key)
+    signature = _signature(read_file(objects, manifest, SIGNATURE_FILE), deployment.key)
+    booster = _booster(read_file(objects, manifest, MODEL_FILE), deployment.key)
+    if booster.num_features() != len(signature.names):
+        raise DataError(
+            f"{deployment.key}: the model takes {booster.num_features()} features and its signature has "
+            f"{len(signature.names)}: train it again"
+        )
+    return LoadedModel(deployment, signature, booster)
+
+
+def _signature(data: bytes, key: str) -> Signature:
+    try:
+        return Signature.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{key}/{SIGNATURE_FILE} is no signature: {error}: train the model again") from None
+
+
+def _booster(data: bytes, key: str) -> Any:
+    import xgboost
+
+    try:
+        # XGBoost would guess the format; UBJSON alone is taken, and JSON alone begins like it.
+        if not data.startswith(b"{") or data[1:].lstrip()[:1] in (b'"', b"}"):
+            raise ValueError
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(data))
+        # One thread: a row takes longer to hand to a second thread than to score.
+        booster.set_param({"nthread": 1})
+    except (ValueError, xgboost.core.XGBoostError):
+        raise DataError(
+            f"{key}/{MODEL_FILE} is no XGBoost model in UBJSON, the only format that is loaded: train it again"
+        ) from None
+    return booster
+
+
+class LiveModels:
+    """The versions that a server answers with, kept at the desired state by a thread of its own.
+
+    A version is replaced by one assignment, so a request sees the old or the new one, whole. What
+    cannot be loaded is reported and leaves the version before it in place.
+
+    Args:
+        objects: the store of models and desired states.
+        role: the role whose desired state counts.
+        names: gives the names of the models that there are.
+    """
+
+    def __init__(
+        self, objects: ObjectStore, role: Role, names: Callable[[], Iterable[str]], log: logging.Logger
+    ) -> None:
+        self._objects = objects
+        self._role = role
+        self._names = names
+        self._log = log
+        self._loaded: dict[str, LoadedModel | None] = {}
+        self._problems: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="poll", daemon=True)
+
+    def start(self) -> None:
+        """Load what is desired now, then watch for changes."""
+        self.refresh()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def find(self, model: str) -> LoadedModel | None:
+        """The version that answers for this model, or None while there is none.
+
+        Raises:
+            KeyError: there is no such model.
+        """
+        return self._loaded[model]
+
+    def problem(self, model: str) -> str | None:
+        """Why the desired version of this model is not the one that answers."""
+        return self._problems.get(model)
+
+    def refresh(self) -> None:
+        """Compare every model with its desired state, and load what differs."""
+        for model in self._names():
+            try:
+                self._follow(model, read_deployment(self._objects, self._role, model))
+                self._problems.pop(model, None)
+            except (KilterError, OSError) as error:
+                self._report(model, str(error))
+
+    def _follow(self, model: str, desired: Deployment | None) -> None:
+        held = self._loaded.setdefault(model, None)
+        if desired == (held and held.deployment):
+            return
+        if desired is None:
+            self._loaded[model] = None
+            self._log.info("%s: holds nothing of %s any more", self._role, model)
+            return
+        started = time.monotonic()
+        loaded = load(self._objects, desired)
+        loaded.predict(np.full((1, len(loaded.signature.names)), np.nan, dtype=np.float32))
+        self._loaded[model] = loaded
+        # Each call to XGBoost makes garbage; what lives for good need not be walked to find it.
+        gc.collect()
+        gc.freeze()
+        seconds = time.monotonic() - started
+        fact = {"model": model, "version": desired.version, "digest": desired.digest, "seconds": round(seconds, 3)}
+        self._log.info("%s: holds %s", self._role, json.dumps(fact))
+
+    def _report(self, model: str, problem: str) -> None:
+        self._loaded.setdefault(model, None)
+        if self._problems.get(model) != problem:
+            self._problems[model] = problem
+            self._log.error("%s: %s stays as it is: %s", self._role, model, problem)
+
+    def _poll(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            try:
+                self.refresh()
+            except Exception:
+                # The thread must outlive any fault: without it the server would never swap again.
+                self._log.exception("%s: cannot follow the desired state", self._role)

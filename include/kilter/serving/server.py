@@ -1,0 +1,163 @@
+"""The model server: a bare ASGI application, because a row is scored in a tenth of a millisecond.
+
+POST /models/<model>/invocations   score rows
+GET  /models/<model>/ready         which version answers, and how much it answered; 503 while none does
+GET  /ping                         the process answers
+GET  /version                      the version of Kilter
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+import kilter
+from kilter.serving.models import LiveModels, LoadedModel
+from kilter.serving.prediction_log import Entry, PredictionLog
+from kilter.serving.request import RefusedRequest, parse
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_BYTES = 4 * 1024 * 1024
+_KEEP_ALIVE_SECONDS = 120
+"""Longer than HAProxy keeps an idle connection, so that it never sends on one that is being closed."""
+_DRAIN_SECONDS = 5
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ModelServer:
+    """The ASGI application: holds models, answers, and logs what it answered."""
+
+    def __init__(self, models: LiveModels, log: PredictionLog) -> None:
+        self._models = models
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
+        try:
+            status, content = 200, await self._answer(scope, receive, request_id)
+        except RefusedRequest as error:
+            status, content = error.status, {"error": str(error), "request_id": request_id}
+        body = _encode(content)
+        headers.append((b"content-length", str(len(body)).encode()))
+        if "model_version" in content:
+            headers.append((b"x-model-version", str(content["model_version"]).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> dict[str, Any]:
+        match scope["path"].strip("/").split("/"):
+            case ["models", name, "invocations"]:
+                _allow(scope, "POST")
+                model = self._find(name)
+                return self._score(model, await _body(receive), request_id)
+            case ["models", name, "ready"]:
+                _allow(scope, "GET")
+                return self._ready(name)
+            case ["ping"]:
+                return {"status": "up"}
+            case ["version"]:
+                return {"version": kilter.__version__}
+            case _:
+                raise RefusedRequest(404, f"nothing at {scope['path']}: models are at /models/<model>/invocations")
+
+    def _score(self, model: LoadedModel, body: bytes, request_id: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        now = datetime.now(UTC)
+        rows = parse(body, model.signature, now)
+        scores = model.predict(rows.matrix)
+        seconds = time.perf_counter() - started
+        model.requests += 1
+        model.seconds += seconds
+        self._log.add(Entry(model.deployment, model.signature, request_id, now, seconds * 1000, rows, scores))
+        return {"predictions": scores, "model_version": model.deployment.version, "request_id": request_id}
+
+    def _ready(self, name: str) -> dict[str, Any]:
+        model = self._find(name)
+        answer = {
+            "model": name,
+            "version": model.deployment.version,
+            "digest": model.deployment.digest,
+            "requests": model.requests,
+            "seconds": model.seconds,
+        }
+        if problem := self._models.problem(name):
+            answer["problem"] = problem
+        return answer
+
+    def _find(self, name: str) -> LoadedModel:
+        try:
+            model = self._models.find(name)
+        except KeyError:
+            raise RefusedRequest(404, f"no model '{name}' here: its folder is not in this server's models") from None
+        if model is None:
+            problem = self._models.problem(name) or "nothing was deployed"
+            raise RefusedRequest(503, f"no version of '{name}' is loaded: {problem}")
+        return model
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Start with the server and stop with it, writing the rest of the log."""
+        await receive()
+        await asyncio.to_thread(self._models.start)
+        self._log.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self._models.stop)
+        await asyncio.to_thread(self._log.stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _allow(scope: Scope, method: str) -> None:
+    if scope["method"] != method:
+        raise RefusedRequest(405, f"{scope['method']} {scope['path']}: only {method} is allowed here")
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body; `RefusedRequest` 413 beyond the limit, and 400 when the client went away."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedRequest(400, "body: broken off by the client")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > BODY_BYTES:
+            raise RefusedRequest(413, f"body: more than {BODY_BYTES} bytes: send fewer rows a request")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def serve(server: ModelServer, host: str, port: int, log: logging.Logger) -> None:
+    """Answer on `host:port` until SIGTERM or SIGINT, then finish what is in flight and write the log."""
+    import uvicorn
+
+    log.info("model server listens on http://%s:%d", host, port)
+    uvicorn.run(
+        server,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )

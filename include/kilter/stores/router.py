@@ -1,0 +1,112 @@
+"""The router: HAProxy, steered through its runtime API.
+
+A model is a back end, a role is a server in it. Both servers have weights on one scale that sum
+to 100, so a weight is a percentage of the requests.
+"""
+
+from __future__ import annotations
+
+import csv
+import socket
+from dataclasses import dataclass
+
+from kilter.errors import InputError, UnavailableError
+from kilter.stores.deployment import ROLES, Role
+
+_SECONDS = 5.0
+"""How long HAProxy may take to answer; it answers within a millisecond."""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What HAProxy counted of one server since HAProxy started.
+
+    Args:
+        requests: requests that HAProxy sent to it.
+        errors: requests that ended in a 5xx answer or in none.
+        up: whether its health check passes.
+    """
+
+    requests: int
+    errors: int
+    up: bool
+
+
+class Router:
+    """HAProxy's runtime API.
+
+    Args:
+        address: `host:port` of a `stats socket` of level admin.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise InputError(f"router '{address}': expected host:port, such as 127.0.0.1:8999: set KILTER_ROUTER")
+        self.address = address
+        self._socket = (host, int(port))
+
+    def weights(self, model: str) -> dict[Role, int]:
+        """Each role's share of the requests in percent.
+
+        Raises:
+            InputError: HAProxy has no such back end.
+            UnavailableError: HAProxy does not answer.
+        """
+        return {role: int(server["weight"]) for role, server in self._servers(model).items()}
+
+    def shift(self, model: str, canary_weight: int) -> None:
+        """Send `canary_weight` percent of the requests to the canary and the rest to the champion.
+
+        The share that grows is set first, so no request finds both at nothing. HAProxy is asked
+        again afterwards: when this returns, the weights hold.
+
+        Raises:
+            InputError: a weight outside 0 to 100, or HAProxy has no such back end.
+            UnavailableError: HAProxy does not answer, or did not take the weights.
+        """
+        if not 0 <= canary_weight <= 100:
+            raise InputError(f"canary weight {canary_weight} of '{model}': a percentage from 0 to 100")
+        wanted: dict[Role, int] = {"champion": 100 - canary_weight, "canary": canary_weight}
+        growing_first = sorted(wanted.items(), key=lambda item: -item[1])
+        commands = (f"set server {model}/{role} weight {weight}" for role, weight in growing_first)
+        answer = self._ask("; ".join(commands)).strip()
+        found = self.weights(model)
+        if found != wanted:
+            raise UnavailableError(
+                f"HAProxy at {self.address} did not take weights {wanted} of '{model}', it has {found}: {answer}"
+            )
+
+    def counters(self, model: str) -> dict[Role, Counters]:
+        """What HAProxy counted for each role; the counts only grow until HAProxy restarts."""
+        return {role: _counters(server) for role, server in self._servers(model).items()}
+
+    def _servers(self, model: str) -> dict[Role, dict[str, str]]:
+        lines = self._ask("show stat").removeprefix("# ").splitlines()
+        rows = {row["svname"]: row for row in csv.DictReader(lines) if row["pxname"] == model}
+        missing = [role for role in ROLES if role not in rows]
+        if missing:
+            raise InputError(
+                f"HAProxy at {self.address} has no server {', '.join(missing)} for model '{model}': "
+                "write its configuration again with 'kilter haproxy-config' and restart it"
+            )
+        return {role: rows[role] for role in ROLES}
+
+    def _ask(self, command: str) -> str:
+        try:
+            with socket.create_connection(self._socket, timeout=_SECONDS) as connection:
+                connection.sendall(f"{command}\n".encode())
+                return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        except OSError as error:
+            raise UnavailableError(
+                f"HAProxy's runtime API at {self.address} does not answer ({error}): is HAProxy up? (KILTER_ROUTER)"
+            ) from error
+
+
+def _counters(server: dict[str, str]) -> Counters:
+    unanswered = int(server["econ"]) + int(server["eresp"])
+    return Counters(
+        requests=int(server["stot"]),
+        errors=int(server["hrsp_5xx"]) + unanswered,
+        up=server["status"].startswith(("UP", "DRAIN")),
+    )

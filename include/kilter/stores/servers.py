@@ -1,0 +1,108 @@
+"""The model servers, one for each role: told what to hold through the object store, asked over HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from kilter.errors import InputError, UnavailableError
+from kilter.stores.deployment import Deployment, Role, read_deployment, write_deployment
+from kilter.stores.objects import ObjectStore
+
+_POLL = 0.05
+_ANSWER = 5.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a server says of the version that it holds, counted since it loaded that version.
+
+    Args:
+        digest: the version's digest.
+        requests: answers given with it.
+        seconds: time spent on them in all.
+    """
+
+    digest: str
+    requests: int
+    seconds: float
+
+
+class Servers:
+    """The model servers of an installation.
+
+    Args:
+        objects: where desired states are written; the servers poll the same store.
+        urls: base URL of the server of each role.
+    """
+
+    def __init__(self, objects: ObjectStore, urls: Mapping[Role, str]) -> None:
+        self._objects = objects
+        self._urls = urls
+
+    def deploy(
+        self,
+        role: Role,
+        model: str,
+        version: int,
+        key: str,
+        digest: str,
+        timeout: timedelta = timedelta(seconds=30),
+    ) -> None:
+        """Make the role hold this version, and wait until its server answers with it.
+
+        Deploying what is already held changes nothing.
+
+        Raises:
+            InputError: `digest` is not that of `key`.
+            UnavailableError: the server did not get there within `timeout`; says what it answered.
+        """
+        if key != f"models/{model}/{digest}":
+            raise InputError(
+                f"key '{key}' of '{model}' version {version} is not models/{model}/{digest}: give the registry's key"
+            )
+        deployment = Deployment(model=model, version=version, key=key, digest=digest)
+        if self.deployed(role, model) != deployment:
+            write_deployment(self._objects, role, model, deployment)
+        deadline = time.monotonic() + timeout.total_seconds()
+        while (answer := self._ready(role, model)).get("digest") != digest or answer.get("version") != version:
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the {role} server at {self._urls[role]} does not hold '{model}' version {version} ({digest[:12]}) "
+                    f"after {timeout.total_seconds():g} s; it says: {answer}: is it up, and on the same object store?"
+                )
+            time.sleep(_POLL)
+
+    def deployed(self, role: Role, model: str) -> Deployment | None:
+        """What the role shall hold of this model, or None."""
+        return read_deployment(self._objects, role, model)
+
+    def withdraw(self, role: Role, model: str) -> None:
+        """Let the role hold nothing of this model. Its server forgets it within a second."""
+        if self.deployed(role, model) is not None:
+            write_deployment(self._objects, role, model, None)
+
+    def served(self, role: Role, model: str) -> Served:
+        """What the role's server counted for the version that it holds.
+
+        Raises:
+            UnavailableError: the server does not answer, or holds no version of this model.
+        """
+        answer = self._ready(role, model)
+        if "requests" not in answer:
+            raise UnavailableError(
+                f"the {role} server at {self._urls[role]} holds no version of '{model}'; it says: {answer}"
+            )
+        return Served(answer["digest"], answer["requests"], answer["seconds"])
+
+    def _ready(self, role: Role, model: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = httpx.get(f"{self._urls[role]}/models/{model}/ready", timeout=_ANSWER).json()
+        except (httpx.HTTPError, ValueError) as error:
+            return {"error": str(error)}
+        return answer

@@ -1,0 +1,82 @@
+"""The router against a real HAProxy with real model servers behind it."""
+
+import collections
+
+import httpx
+import pytest
+
+from kilter.errors import InputError, UnavailableError
+from kilter.stores.router import Router
+
+from .conftest import KEYS, MODEL, OTHER, ROW, split, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _two_versions(installation):
+    installation.router.shift(MODEL, 0)
+    installation.deploy("champion", 1)
+    installation.deploy("canary", 2)
+
+
+def ask(installation, times):
+    """Versions that answered, by count."""
+    url = f"{installation.settings.endpoint}/models/{MODEL}/invocations"
+    with httpx.Client() as client:
+        answers = [client.post(url, json=split({**KEYS, **ROW})) for _ in range(times)]
+    return collections.Counter(answer.raise_for_status().json()["model_version"] for answer in answers)
+
+
+def test_the_static_configuration_sends_everything_to_the_champion(installation):
+    assert installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
+    assert ask(installation, 40) == {1: 40}
+
+
+def test_weights_are_shares_of_the_requests_counted_by_haproxy(installation):
+    for weight in (10, 50, 100):
+        installation.router.shift(MODEL, weight)
+        before = installation.router.counters(MODEL)
+        answered = ask(installation, 100)
+        after = installation.router.counters(MODEL)
+        taken = after["canary"].requests - before["canary"].requests
+        assert answered[2] == taken
+        assert abs(taken - weight) <= 1
+        assert after["canary"].errors == before["canary"].errors
+
+
+def test_weights_of_one_model_leave_the_others_alone(installation):
+    installation.router.shift(MODEL, 50)
+    assert installation.router.weights(OTHER) == {"champion": 100, "canary": 0}
+
+
+def test_a_restarted_haproxy_is_back_at_the_champion(installation):
+    installation.router.shift(MODEL, 50)
+    installation.kill("haproxy")
+    installation.start_haproxy()
+    assert installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
+
+
+def test_a_canary_without_traffic_is_still_checked(installation):
+    installation.servers.withdraw("canary", MODEL)
+    wait_until(lambda: not installation.router.counters(MODEL)["canary"].up, "HAProxy notices")
+    installation.deploy("canary", 2)
+    assert installation.router.counters(MODEL)["canary"].up
+
+
+def test_an_unknown_model_is_refused_with_the_cure(installation):
+    with pytest.raises(InputError, match="haproxy-config"):
+        installation.router.weights("nobody")
+    answer = httpx.get(f"{installation.settings.endpoint}/models/nobody/ready")
+    assert answer.status_code == 404
+    assert MODEL in answer.json()["error"]
+
+
+def test_a_weight_that_is_no_percentage_is_refused(installation):
+    with pytest.raises(InputError, match="101"):
+        installation.router.shift(MODEL, 101)
+
+
+def test_a_silent_router_is_unavailable():
+    with pytest.raises(UnavailableError, match="KILTER_ROUTER"):
+        Router("127.0.0.1:9").weights(MODEL)
+    with pytest.raises(InputError, match="host:port"):
+        Router("nowhere")
