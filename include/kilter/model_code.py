@@ -25,4 +25,4 @@ def load_function(folder: Path, file: str, name: str) -> Callable[..., Any]:
     function: Any = getattr(module, name, None)
     if not callable(function):
         raise InputError(f"model '{folder.name}': {path} has no function '{name}': add it or correct the name")
-    return function  # type: ignore[no-any-return]
+    return function

@@ -45,10 +45,10 @@ def read_source(source: Source, folder: Path, start: datetime, end: datetime) ->
 
 
 def _canonical(data: pa.Table, table: Table) -> pa.Table:
-    columns = {field.name: _canonical_column(data.column(field.name)) for field in data.schema}
-    order = [(name, "ascending") for name in dict.fromkeys((table.timestamp, *table.key)) if name in columns]
     import pyarrow as pa
 
+    columns = {field.name: _canonical_column(data.column(field.name)) for field in data.schema}
+    order = [(name, "ascending") for name in dict.fromkeys((table.timestamp, *table.key)) if name in columns]
     plain = pa.table(columns)
     return plain.sort_by(order) if order else plain
 

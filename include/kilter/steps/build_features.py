@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     import ibis
     import pyarrow as pa
 
-CREATED = "created"
-"""When a row of features could first be used: its own event time, as it holds only what was known by then."""
-
 # Not memoised: it writes at keys of the interval, which a memoised result would leave as they are.
 STEP = StepInfo(
     stores=frozenset({"objects"}), reads=("source", "features", "label", "entity", "timestamp"), memoised=False
@@ -49,6 +46,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         DataError: the batch was never committed or was altered.
         InputError: features.py gives other columns than model.yaml lists, or two rows for one entity and time.
     """
+    from kilter.stores.features import CREATED
     from kilter.stores.objects import sha256
     from kilter.stores.parquet import to_parquet
 
@@ -59,6 +57,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     features = _compute(lambda: build(tables, spec.label.delay), _feature_columns(spec), inputs, spec, context.folder)
     outcomes = _compute(lambda: labels(tables), _label_columns(spec), inputs, spec, context.folder)
     keys = {kind: interval_key(kind, spec.name, inputs.start) for kind in ("labels", "features")}
+    # A row holds only what was known at its event time, so from then on it may be used.
     data = to_parquet(features.add_column(2, CREATED, features[spec.timestamp]))
     context.objects.put(keys["labels"], to_parquet(outcomes))
     context.objects.put(keys["features"], data)

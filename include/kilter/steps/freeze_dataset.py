@@ -1,0 +1,142 @@
+"""`freeze_dataset`: freeze a point-in-time training set under its digest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kilter.core.splits import split_by_time
+from kilter.errors import DataError
+from kilter.keys import interval_start
+from kilter.spec import ModelSpec, UtcTime
+from kilter.step import StepContext, StepInfo, StepModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Not memoised: the result follows from the features and labels that exist, not from `as_of` alone. As the
+# snapshot has its content for a name, the steps after it are memoised whenever nothing changed.
+STEP = StepInfo(
+    stores=frozenset({"objects", "features", "ledger"}),
+    reads=("entity", "timestamp", "label", "features", "training"),
+    memoised=False,
+)
+
+
+class Inputs(StepModel):
+    as_of: UtcTime
+    """Event time up to which the world is known: a label counts from `label.delay` after its own time."""
+
+
+class Outputs(StepModel):
+    snapshot: str
+    digest: str
+    rows: dict[str, int]
+    """Rows of train, validation and test."""
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Commit `snapshots/<model>/<digest>` with train.parquet, validation.parquet and test.parquet.
+
+    Columns are entity, event time, the features in the spec's order, and the label. Rows are ordered by
+    event time and entity. Labelled rows for which no feature was ever built are left out, and counted
+    in the facts.
+
+    Raises:
+        DataError: no labels, fewer than `training.minimum_rows`, or a part that holds one class only.
+        UnavailableError: the ledger does not answer.
+    """
+    from kilter.stores.objects import commit_dataset
+    from kilter.stores.parquet import frame_to_parquet
+
+    spec = context.spec
+    labels = known_labels(context, inputs.as_of)
+    rows, without = _with_features(labels, context)
+    _refuse_few(rows, spec, inputs.as_of)
+    parts = _parts(rows, spec)
+    counts = {part: len(frame) for part, frame in parts.items()}
+    facts = {
+        "as_of": inputs.as_of.astimezone(UTC).isoformat(),
+        "rows": counts,
+        "without_features": without,
+        "batches": _batches(rows, context),
+    }
+    files = {f"{part}.parquet": frame_to_parquet(frame) for part, frame in parts.items()}
+    manifest = commit_dataset(context.objects, f"snapshots/{spec.name}", files, facts)
+    context.log.info("snapshot %s: %s, %d labels without features", manifest.key, counts, without)
+    return Outputs(snapshot=manifest.key, digest=manifest.digest, rows=counts)
+
+
+def known_labels(context: StepContext, as_of: datetime) -> pd.DataFrame:
+    """Labels that had reached us by `as_of` and are inside `training.window`: entity, event time, label.
+
+    Raises:
+        DataError: there is none.
+    """
+    import pandas as pd
+
+    spec = context.spec
+    keys = [key for key in context.objects.list(f"labels/{spec.name}/") if interval_start(key) < as_of]
+    frames = [_labels_of(key, context, as_of) for key in keys]
+    labels = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if labels.empty:
+        raise DataError(
+            f"model '{spec.name}' has no labels known by {as_of.isoformat()} among {len(keys)} ingested intervals "
+            f"(label.delay {spec.label.delay}): run {spec.name}.feature_ingestion for earlier intervals, or use a later as_of"
+        )
+    return labels
+
+
+def _labels_of(key: str, context: StepContext, as_of: datetime) -> pd.DataFrame:
+    from kilter.stores.parquet import from_parquet
+
+    spec = context.spec
+    labels = from_parquet(context.objects.get(key), key).to_pandas()
+    times = labels[spec.label.timestamp]
+    known = times + spec.label.delay <= as_of
+    if spec.training.window is not None:
+        known &= times >= as_of - spec.training.window
+    return labels.loc[known, [spec.entity, spec.timestamp, spec.label.column]]
+
+
+def _with_features(labels: pd.DataFrame, context: StepContext) -> tuple[pd.DataFrame, int]:
+    """Labels joined with features as of their event time, and how many had no features at all."""
+    spec = context.spec
+    ordered = labels.sort_values([spec.timestamp, spec.entity], ignore_index=True)
+    joined = context.features.historical(ordered)
+    found = joined[list(spec.features.names)].notna().any(axis=1)
+    columns = [spec.entity, spec.timestamp, *spec.features.names, spec.label.column]
+    return joined.loc[found, columns].reset_index(drop=True), int((~found).sum())
+
+
+def _refuse_few(rows: pd.DataFrame, spec: ModelSpec, as_of: datetime) -> None:
+    if len(rows) < spec.training.minimum_rows:
+        raise DataError(
+            f"model '{spec.name}' has {len(rows)} labelled rows with features as of {as_of.isoformat()}, "
+            f"training.minimum_rows asks for {spec.training.minimum_rows}: ingest more intervals or use a later as_of"
+        )
+
+
+def _parts(rows: pd.DataFrame, spec: ModelSpec) -> dict[str, pd.DataFrame]:
+    times = rows[spec.timestamp].tolist()
+    cuts = split_by_time(times, spec.training.validation_share, spec.training.test_share)
+    parts = {part: rows.iloc[cut] for part, cut in cuts.items()}
+    for part, frame in parts.items():
+        classes = sorted(frame[spec.label.column].unique().tolist())
+        if classes != [0, 1]:
+            raise DataError(
+                f"model '{spec.name}': the {part} part's {len(frame)} rows have the classes {classes} of "
+                f"'{spec.label.column}', needed are 0 and 1: ingest a longer history"
+            )
+    return parts
+
+
+def _batches(rows: pd.DataFrame, context: StepContext) -> list[str]:
+    """Digests of the passed batches whose intervals hold rows; of several for one interval, the newest."""
+    first, last = rows[context.spec.timestamp].iloc[[0, -1]]
+    recorded: dict[Any, str] = {
+        row["interval_start"]: row["digest"]
+        for row in context.ledger.batches(context.spec.name, verdict="passed")
+        if row["interval_start"] <= last and row["interval_end"] > first
+    }
+    return sorted(recorded.values())

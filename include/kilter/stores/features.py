@@ -1,0 +1,279 @@
+"""Features: Feast's feature view of a model, its offline rows in the object store, its online rows in a key-value store.
+
+The view is derived from the spec. Reads and materialisations go through a registry of their own in a
+temporary folder, so that no process depends on what another one applied, and an S3 store's files can be
+local copies; the installation's registry is the catalogue that people and other tools look at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import logging
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from sqlalchemy.engine import make_url
+
+from kilter.errors import DataError, InputError, UnavailableError
+from kilter.keys import interval_start
+from kilter.spec import ModelSpec
+from kilter.stores.objects import ObjectStore
+from kilter.stores.parquet import from_parquet
+
+if TYPE_CHECKING:
+    import feast
+    import pandas as pd
+
+PROJECT = "kilter"
+"""Feast's name space, one for all models."""
+
+CREATED = "created"
+"""Column of a features object: when its row could first be used. Feast keeps later ones out of a join."""
+
+LOCK_WAIT = 30
+"""Seconds that one writer of an SQLite registry waits for another."""
+
+
+class FeatureStore:
+    """The feature view of one model.
+
+    Args:
+        spec: names the entity, its event time and the features.
+        objects: holds `features/<model>/<interval start>.parquet`.
+        registry_url: SQLAlchemy URL of Feast's registry.
+        online_store: an SQLite file's path, or `redis://host:port`.
+    """
+
+    def __init__(self, spec: ModelSpec, objects: ObjectStore, registry_url: str, online_store: str) -> None:
+        self._spec = spec
+        self._objects = objects
+        self._registry_url = registry_url
+        self._online_store = online_store
+
+    def historical(self, entities: pd.DataFrame) -> pd.DataFrame:
+        """Join each row with the features as they were known at its event time, never later ones.
+
+        Args:
+            entities: columns entity and event time, and any others, which are kept; no pair stands twice.
+
+        Returns:
+            The columns of `entities`, then the features in the spec's order; one row for each row of
+            `entities`, in its order. Features older than `features.ttl`, or never built, are null.
+
+        Raises:
+            InputError: no entity rows.
+            DataError: no features were ever built, or the join lost or multiplied rows.
+        """
+        spec, key = self._spec, [self._spec.entity, self._spec.timestamp]
+        if entities.empty:
+            raise InputError(f"model '{spec.name}': no entity rows to join features with: give at least one")
+        times = entities[spec.timestamp]
+        with self._local(self._within(times.min() - spec.features.ttl, times.max())) as store:
+            joined = store.get_historical_features(
+                entity_df=entities[key].rename(columns={spec.timestamp: "event_timestamp"}),
+                features=[f"{spec.name}:{name}" for name in spec.features.names],
+                filter_by_created_timestamp=True,
+            ).to_df()
+        found = joined.rename(columns={"event_timestamp": spec.timestamp})[[*key, *spec.features.names]]
+        if len(found) != len(entities) or found.duplicated(key).any():
+            raise DataError(
+                f"model '{spec.name}': Feast joined {len(entities)} entity rows into {len(found)}: "
+                f"each pair of {spec.entity} and {spec.timestamp} may stand once only"
+            )
+        return entities.merge(found, on=key, how="left", validate="one_to_one")
+
+    def materialize(self, start: datetime, end: datetime) -> int:
+        """Put the newest features of each entity in `[start, end)` online; return how many entities.
+
+        What a later interval put online stays: an older one, run after it by a backfill, writes nothing.
+
+        Raises:
+            DataError: no features were ever built.
+            UnavailableError: the registry or the online store does not answer.
+        """
+        keys = self._within(start, end)
+        with self._writer(), self._faults(), redirect_stdout(io.StringIO()):
+            catalogue = self._catalogue()
+            catalogue.apply(self._definitions(self._objects.uri(f"features/{self._spec.name}/*.parquet")))
+            done = catalogue.get_feature_view(self._spec.name).materialization_intervals
+            if any(last > end for _, last in done):
+                return 0
+            with self._local(keys) as store:
+                store.materialize(start, end - timedelta(microseconds=1), feature_views=[self._spec.name])
+            if (start, end) not in done:
+                view = catalogue.get_feature_view(self._spec.name)
+                catalogue.registry.apply_materialization(view, PROJECT, start, end)
+        return self._count(keys, start, end)
+
+    def online(self, entities: Sequence[str]) -> pd.DataFrame:
+        """Read the features of `entities` from the online store.
+
+        Returns:
+            The entity, then the features in the spec's order; one row for each entity, in the given
+            order, null where nothing is online.
+
+        Raises:
+            UnavailableError: the online store does not answer.
+        """
+        spec = self._spec
+        with self._faults(), self._local([]) as store:
+            answer = store.get_online_features(
+                features=[f"{spec.name}:{name}" for name in spec.features.names],
+                entity_rows=[{spec.entity: entity} for entity in entities],
+            ).to_df()
+        return answer[[spec.entity, *spec.features.names]]
+
+    # Feast
+
+    def _definitions(self, path: str) -> list[Any]:
+        import feast
+        from feast.types import Float64, String
+
+        spec = self._spec
+        entity = feast.Entity(name=spec.entity, join_keys=[spec.entity], value_type=feast.ValueType.STRING)
+        types = {"numeric": Float64, "categorical": String}
+        source = feast.FileSource(
+            name=f"{spec.name}_features", path=path, timestamp_field=spec.timestamp, created_timestamp_column=CREATED
+        )
+        schema = [feast.Field(name=feature.name, dtype=types[feature.kind]) for feature in spec.features.columns]
+        view = feast.FeatureView(
+            name=spec.name,
+            entities=[entity],
+            schema=[feast.Field(name=spec.entity, dtype=String), *schema],
+            source=source,
+            ttl=spec.features.ttl,
+            description=spec.description,
+            owner=spec.owner,
+        )
+        return [entity, view]
+
+    def _open(self, registry: dict[str, Any], online_store: str) -> feast.FeatureStore:
+        import feast
+
+        logging.getLogger("feast").setLevel(logging.WARNING)
+        address = urlparse(online_store)
+        online = (
+            {"type": "redis", "connection_string": address.netloc}
+            if address.scheme == "redis"
+            else {"type": "sqlite", "path": online_store}
+        )
+        return feast.FeatureStore(
+            config=feast.RepoConfig(
+                project=PROJECT,
+                provider="local",
+                registry=registry,
+                online_store=online,
+                offline_store={"type": "duckdb"},
+                entity_key_serialization_version=3,
+            )
+        )
+
+    @contextmanager
+    def _local(self, keys: Sequence[str]) -> Iterator[feast.FeatureStore]:
+        """A store whose view reads the features objects under `keys`, by a registry that nobody else sees."""
+        with tempfile.TemporaryDirectory(prefix="kilter-features-") as folder, _duckdb_in_utc():
+            for key in keys:
+                self._place(key, Path(folder) / key.rpartition("/")[2])
+            store = self._open({"path": f"{folder}/registry.db"}, self._online_store)
+            entity, view = self._definitions(f"{folder}/*.parquet")
+            # `store.apply` would also touch the online store, which a read must not.
+            store.registry.apply_entity(entity, PROJECT)
+            store.registry.apply_feature_view(view, PROJECT)
+            yield store
+
+    def _place(self, key: str, path: Path) -> None:
+        address = urlparse(self._objects.uri(key))
+        if address.scheme == "file":
+            path.symlink_to(address.path)
+        else:
+            path.write_bytes(self._objects.get(key))
+
+    def _catalogue(self) -> feast.FeatureStore:
+        """The installation's registry, made on first use."""
+        registry = make_url(self._registry_url)
+        wait: dict[str, Any] = {}
+        if registry.drivername.startswith("sqlite"):
+            Path(registry.database or "").parent.mkdir(parents=True, exist_ok=True)
+            wait = {"connect_args": {"timeout": LOCK_WAIT}}
+        config = {"registry_type": "sql", "path": self._registry_url, "sqlalchemy_config_kwargs": wait}
+        return self._open(config, self._online_store)
+
+    @contextmanager
+    def _writer(self) -> Iterator[None]:
+        """One writer at a time where the online store is an SQLite file, which waits only 5 s by itself."""
+        if urlparse(self._online_store).scheme == "redis":
+            yield
+            return
+        path = Path(self._online_store)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turn a registry or an online store that does not answer into an `UnavailableError`."""
+        from sqlalchemy.exc import OperationalError
+
+        away: tuple[type[Exception], ...] = (OperationalError, sqlite3.OperationalError)
+        if urlparse(self._online_store).scheme == "redis":
+            from redis.exceptions import ConnectionError, TimeoutError
+
+            away = (*away, ConnectionError, TimeoutError)
+        try:
+            yield
+        except away as error:
+            registry = make_url(self._registry_url).render_as_string()
+            raise UnavailableError(
+                f"Feast's registry {registry} or online store {self._online_store}: {error}: are both up and writable?"
+            ) from error
+
+    # offline objects
+
+    def _within(self, start: datetime, end: datetime) -> list[str]:
+        """Keys of the features objects whose interval may hold rows of `[start, end]`."""
+        keys = self._objects.list(f"features/{self._spec.name}/")
+        if not keys:
+            raise DataError(
+                f"model '{self._spec.name}' has no features yet: run {self._spec.name}.feature_ingestion first"
+            )
+        starts = [interval_start(key) for key in keys]
+        ends = [*starts[1:], datetime.max.replace(tzinfo=UTC)]
+        return [key for key, first, last in zip(keys, starts, ends, strict=True) if first <= end and last > start]
+
+    def _count(self, keys: Sequence[str], start: datetime, end: datetime) -> int:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        entities = set()
+        for key in keys:
+            table = from_parquet(self._objects.get(key), key)
+            times = table[self._spec.timestamp]
+            inside = pc.and_(
+                pc.greater_equal(times, pa.scalar(start, times.type)), pc.less(times, pa.scalar(end, times.type))
+            )
+            entities.update(table.filter(inside)[self._spec.entity].to_pylist())
+        return len(entities)
+
+
+@contextmanager
+def _duckdb_in_utc() -> Iterator[None]:
+    """Give Feast, by way of Ibis' default backend, a DuckDB connection that compares times in UTC on any machine."""
+    import ibis
+
+    before = ibis.options.default_backend
+    backend = ibis.duckdb.connect()
+    backend.raw_sql("SET TimeZone = 'UTC'")
+    ibis.options.default_backend = backend
+    try:
+        yield
+    finally:
+        ibis.options.default_backend = before
+        backend.disconnect()
