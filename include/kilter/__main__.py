@@ -54,15 +54,29 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", _check, "check model folders", "kilter check flight_delay")
     check.add_argument("models", nargs="*", help="names of models; default all")
 
+    demo = _command(commands, "demo", _demo, "the whole loop on a year of flights", "kilter demo up --until 2013-06")
+    demo.add_argument("action", choices=["up", "down"], help="start and drive it, or stop what was started")
+    demo.add_argument("--until", type=_month, default="2013-08", help="first month not lived through (default 2013-08)")
+    demo.add_argument("--runtime", choices=["auto", "docker", "process"], default="auto", help="where steps run")
+    demo.add_argument(
+        "--airflow-port", type=int, default=8080, help="port of Airflow's UI; other ports: KILTER_… variables"
+    )
+
     _command(commands, "migrate", _migrate, "make or upgrade the ledger's tables", "kilter migrate")
 
-    serve = _command(commands, "serve", _serve, "serve the models of one role", "kilter serve --role champion --port 8901")
+    serve = _command(
+        commands, "serve", _serve, "serve the models of one role", "kilter serve --role champion --port 8901"
+    )
     serve.add_argument("--role", required=True, choices=("champion", "canary"), help="which desired state it follows")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; default %(default)s")
     serve.add_argument("--port", type=int, required=True, help="port to listen on")
 
     haproxy = _command(
-        commands, "haproxy-config", _haproxy_config, "print HAProxy's configuration", "kilter haproxy-config > haproxy.cfg"
+        commands,
+        "haproxy-config",
+        _haproxy_config,
+        "print HAProxy's configuration",
+        "kilter haproxy-config > haproxy.cfg",
     )
     haproxy.add_argument("--listen", help="address to bind to; default the one that clients use")
     return parser
@@ -129,6 +143,19 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
         else:
             print(f"{folder.name}: fine ({len(spec.features.columns)} features, digest {spec.digest()[:12]})")
     return 2 if wrong else 0
+
+
+def _month(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+
+
+def _demo(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.demo import command
+
+    if options.action == "down":
+        command.down(settings)
+    else:
+        command.up(command.Options(options.until, options.runtime, options.airflow_port), settings)
 
 
 def _migrate(options: argparse.Namespace, settings: Settings) -> None:

@@ -205,6 +205,15 @@ class Ledger:
             raise InputError(f"ledger: model '{model}' has no drift report '{key}': run {model}.drift_monitoring first")
         return found[0]
 
+    def window(self, model: str, end: datetime) -> str:
+        """Key of the window that the newest report up to `end` covers; `InputError` when there is none."""
+        found = self._all(
+            select(reports).where(reports.c.model == model, reports.c.window_end == end).order_by(reports.c.id.desc())
+        )
+        if not found:
+            raise InputError(f"ledger: model '{model}' has no drift report of a window that ends {end}")
+        return str(found[0]["summary"]["window"])
+
     def undecided_report(self, model: str) -> RowMapping | None:
         """The newest report that no decision was taken on, unless a newer one was decided already."""
         newest = self._all(

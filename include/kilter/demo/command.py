@@ -1,0 +1,99 @@
+"""`kilter demo up` and `kilter demo down`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from kilter.demo import summary
+from kilter.demo.airflow import Airflow
+from kilter.demo.loop import Loop
+from kilter.demo.services import Services
+from kilter.demo.stack import Stack, build_images, choose_runtime, clean, take_down
+from kilter.settings import Settings
+from kilter.spec import load_spec
+from kilter.stores.ledger import Ledger
+from kilter.stores.objects import open_objects
+from kilter.stores.registry import MlflowRegistry
+
+MODEL = "flight_delay"
+_FIRST = datetime(2013, 1, 1, tzinfo=UTC)
+_LIVE = datetime(2013, 3, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose; `until` is the first month that is not lived through."""
+
+    until: datetime
+    runtime: Literal["auto", "docker", "process"]
+    airflow_port: int
+
+
+def up(options: Options, settings: Settings) -> None:
+    """Start everything from a clean state, drive the loop, and tell what came of it.
+
+    Raises:
+        KilterError: any part failed. What was started stays up, to be looked at.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - started), 60)
+        console.print(f"[dim]{minutes}:{seconds:02d}[/dim]  {line.replace('[', chr(92) + '[')}")
+
+    repository = Path.cwd()
+    runtime, reason = choose_runtime(options.runtime, repository)
+    say(f"steps run in the {runtime} runtime: {reason}")
+    take_down(settings.home, say)
+    if clean(settings.home):
+        say(f"removed the state of an earlier demo in {settings.home}")
+    if runtime == "docker":
+        build_images(repository)
+        say("images are up to date")
+    stack = Stack(settings, repository, options.airflow_port, runtime)
+    loop = _start(stack, say)
+    began = time.monotonic()
+    loop.wait_for_dags()
+    say("Airflow has parsed the DAGs")
+    loop.bootstrap(_FIRST, _LIVE)
+    loop.live(_LIVE, options.until)
+    facts = summary.collect(loop, time.monotonic() - began)
+    summary.save(facts, loop)
+    summary.show(facts, console, stack.airflow_url, stack.password, settings.mlflow)
+
+
+def down(settings: Settings) -> None:
+    """Stop what `up` started."""
+    take_down(settings.home, print)
+
+
+def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
+    password = stack.password
+    stack.prepare()
+    services = Services(stack.settings.home)
+    servers = stack.services()
+    for service in servers:
+        services.start(service)
+    for service in servers:
+        services.wait(service)
+        say(f"{service.name} answers at {service.ready}")
+    airflow = Airflow(stack.airflow_url, password)
+    airflow.log_in()
+    settings = stack.settings
+    return Loop(
+        spec=load_spec(settings.models / MODEL),
+        settings=settings,
+        airflow=airflow,
+        ledger=Ledger(settings.ledger),
+        registry=MlflowRegistry(settings.mlflow),
+        objects=open_objects(settings.objects),
+        say=say,
+    )

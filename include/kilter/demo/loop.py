@@ -1,0 +1,204 @@
+"""Driving the loop on history: Airflow does the work, this only plays the world around it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+from sqlalchemy.engine import RowMapping
+
+from kilter.demo.airflow import ENDED, Airflow
+from kilter.demo.replay import Replay, months
+from kilter.errors import KilterError, UnavailableError
+from kilter.settings import Settings
+from kilter.spec import ModelSpec
+from kilter.stores.ledger import OPEN_STATES, Ledger
+from kilter.stores.objects import ObjectStore
+from kilter.stores.registry import Registry
+
+STAGES = (
+    "feature_ingestion",
+    "drift_monitoring",
+    "drift_response",
+    "continuous_training",
+    "model_validation",
+    "canary_promotion",
+)
+_POLL = 0.5
+_PATIENCE = 600
+_CANARY_RATE = 60
+"""Requests a second while a canary runs, so that a month's requests outlast it."""
+_GROUP = "origin"
+
+
+@dataclass
+class Loop:
+    """One run of the demo over the months of a model's history.
+
+    `say` is called with each line of progress.
+    """
+
+    spec: ModelSpec
+    settings: Settings
+    airflow: Airflow
+    ledger: Ledger
+    registry: Registry
+    objects: ObjectStore
+    say: Callable[[str], None]
+    months: list[tuple[datetime, datetime]] = field(default_factory=list)
+    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+
+    def wait_for_dags(self) -> None:
+        """Wait until Airflow has parsed every DAG; `KilterError` shows what it could not import."""
+        wanted = {self._dag(stage) for stage in STAGES}
+        deadline = time.monotonic() + _PATIENCE
+        while missing := wanted - self.airflow.dag_ids():
+            if errors := self.airflow.import_errors():
+                raise KilterError("Airflow cannot import the DAGs:\n" + "\n".join(errors))
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"Airflow has not parsed {', '.join(sorted(missing))}: see the logs of airflow")
+            time.sleep(_POLL)
+
+    def bootstrap(self, first: datetime, last: datetime) -> None:
+        """Ingest the months from `first` to before `last` by a backfill, and bring up the first champion."""
+        intervals = list(months(first, last))
+        dag = self._dag("feature_ingestion")
+        self.airflow.wait(dag, self.airflow.backfill(dag, first, intervals[-1][0]))
+        self.say(f"ingested {first:%B} to {intervals[-1][0]:%B %Y} by a backfill")
+        training = self._dag("continuous_training")
+        conf = {"as_of": last.isoformat(), "reason": "bootstrap: there is no champion yet"}
+        self.airflow.trigger(training, conf)
+        self._follow()
+        champion = self.registry.champion(self.spec.name)
+        if champion is None:
+            verdicts = self.ledger.verdicts(self.spec.name)
+            raise KilterError(
+                f"the first model was not promoted: {verdicts[-1]['reason'] if verdicts else 'no verdict'}"
+            )
+        self.say(f"version {champion} is the first champion")
+
+    def live(self, first: datetime, last: datetime) -> None:
+        """Live through the months from `first` to before `last`."""
+        self.months = list(months(first, last))
+        self._ingest(*self.months[0])
+        replay = self._replay(self.months[0][0])
+        for index, (start, end) in enumerate(self.months):
+            replay.send(self._client, self._url)
+            self.say(f"{start:%B}: {replay.rows:,} flights asked in {replay.sent:,} requests, {replay.failed} failed")
+            if replay.failed:
+                raise KilterError(f"{replay.failed} requests failed: see the logs of haproxy and the model servers")
+            following = self.months[index + 1] if index + 1 < len(self.months) else None
+            ingestion = self._start_ingestion(*following) if following else None
+            decision = self._monitor(start, end)
+            if ingestion and following:
+                self.airflow.wait(self._dag("feature_ingestion"), [ingestion])
+                self.say(f"{following[0]:%B}: ingested")
+                replay = self._replay(following[0])
+            if decision["action"] == "retrain":
+                self._follow(replay if following else None)
+                self.say(f"champion is version {self.registry.champion(self.spec.name)}")
+
+    def _ingest(self, start: datetime, end: datetime) -> None:
+        self.airflow.wait(self._dag("feature_ingestion"), [self._start_ingestion(start, end)])
+        self.say(f"{start:%B}: ingested")
+
+    def _start_ingestion(self, start: datetime, end: datetime) -> str:
+        return self.airflow.trigger(self._dag("feature_ingestion"), _interval(start, end))
+
+    def _replay(self, start: datetime) -> Replay:
+        return Replay(self.spec, self.objects, start, _GROUP)
+
+    def _monitor(self, start: datetime, end: datetime) -> RowMapping:
+        """Run the monitoring of a window and wait for what the drift response makes of it."""
+        run = self.airflow.trigger(self._dag("drift_monitoring"), _interval(start, end))
+        self.airflow.wait(self._dag("drift_monitoring"), [run])
+        deadline = time.monotonic() + _PATIENCE
+        while not (decided := [row for row in self.ledger.decisions(self.spec.name) if row["event_time"] == end]):
+            self._refuse_failures()
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"no decision on the window that ends {end}: see {self._dag('drift_response')}")
+            time.sleep(_POLL)
+        self.say(f"{start:%B}: decision {decided[-1]['action']}: {decided[-1]['reason']}")
+        return decided[-1]
+
+    def _follow(self, replay: Replay | None = None) -> None:
+        """Wait until training, gate and canary are through; requests flow while a rollout is open."""
+        seen = len(self.ledger.verdicts(self.spec.name))
+        stop = threading.Event()
+        traffic = threading.Thread(target=self._traffic, args=(replay, stop)) if replay else None
+        if traffic:
+            traffic.start()
+        try:
+            self._wait_for_verdict(seen)
+            self._wait_until_quiet()
+        finally:
+            stop.set()
+            if traffic:
+                traffic.join()
+
+    def _wait_for_verdict(self, seen: int) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while len(found := self.ledger.verdicts(self.spec.name)) == seen:
+            self._refuse_failures()
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"no verdict on a candidate after {_PATIENCE} s: see {self._dag('model_validation')}"
+                )
+            time.sleep(_POLL)
+        self.say(f"gate: version {found[-1]['version']} {found[-1]['verdict']}: {found[-1]['reason']}")
+
+    def _wait_until_quiet(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while any(run["state"] not in ENDED for run in self._runs()):
+            self._refuse_failures()
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"runs of {self.spec.name} have not ended after {_PATIENCE} s: see Airflow")
+            time.sleep(_POLL)
+        self._refuse_failures()
+
+    def _traffic(self, replay: Replay, stop: threading.Event) -> None:
+        """Send requests whenever a rollout is open, telling each step of it once."""
+        shown: set[int] = set()
+        while not stop.wait(_POLL):
+            if self._rollout_is_open():
+                replay.send(
+                    self._client, self._url, _CANARY_RATE, lambda: not self._tell_rollout(shown) or stop.is_set()
+                )
+        self._tell_rollout(shown)
+
+    def _rollout_is_open(self) -> bool:
+        rollouts = self.ledger.rollouts(self.spec.name)
+        return bool(rollouts) and rollouts[-1]["state"] in OPEN_STATES
+
+    def _tell_rollout(self, shown: set[int]) -> bool:
+        """Tell new events of the newest rollout; return whether it is open."""
+        rollouts = self.ledger.rollouts(self.spec.name)
+        for event in self.ledger.rollout_events(rollouts[-1]["id"]) if rollouts else []:
+            if event["id"] not in shown:
+                shown.add(event["id"])
+                self.say(f"canary {event['state']} at {event['weight']} %: {event['reason']}")
+        return self._rollout_is_open()
+
+    def _refuse_failures(self) -> None:
+        for run in self._runs():
+            if run["state"] == "failed":
+                raise self.airflow.failure(run["dag_id"], run["dag_run_id"])
+
+    def _runs(self) -> list[dict[str, Any]]:
+        return [run for run in self.airflow.runs("~") if run["dag_id"].startswith(f"{self.spec.name}.")]
+
+    def _dag(self, stage: str) -> str:
+        return f"{self.spec.name}.{stage}"
+
+    @property
+    def _url(self) -> str:
+        return f"{self.settings.endpoint}/models/{self.spec.name}/invocations"
+
+
+def _interval(start: datetime, end: datetime) -> dict[str, str]:
+    return {"interval_start": start.isoformat(), "interval_end": end.isoformat()}
