@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 
 from kilter.errors import InputError, KilterError
 from kilter.settings import Settings

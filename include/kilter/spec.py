@@ -229,7 +229,7 @@ class Drift(Section):
     minimum_rows: Annotated[int, Field(ge=30)] = 500
     sample: Annotated[int, Field(ge=100)] = 20_000
     allowed_decay: Annotated[
-        float, Field(gt=0, description="loss of the primary metric against the champion's own test that is decay")
+        float, Field(gt=0, description="loss of the primary metric against the version's best that is decay")
     ] = 0.02
 
 

@@ -36,7 +36,7 @@ class Window(BaseModel):
     value: float | None
     """The metric on the labelled rows; None when it cannot be computed."""
     baseline: float | None
-    """The champion's own metric on its test part."""
+    """The best that this version has shown: on its test part, or in an earlier window."""
 
 
 def judge_data_drift(window: Window, drift: Drift) -> Judgement:
@@ -67,8 +67,10 @@ def judge_data_drift(window: Window, drift: Drift) -> Judgement:
 
 
 def judge_performance(window: Window, drift: Drift) -> Judgement:
-    """Failed when the metric lost more than `drift.allowed_decay` against the champion's own test.
+    """Failed when the metric lost more than `drift.allowed_decay` against the best this version has shown.
 
+    The best so far is the reference because a test part of a few days may be easier or harder than
+    the world at large; it is that of DDM (Gama et al. 2004, Learning with Drift Detection, section 3).
     Fewer labelled rows than `drift.minimum_rows`, or no metric or baseline, is inconclusive.
     """
     figures = {"labelled": window.labelled, "value": window.value, "baseline": window.baseline}
@@ -77,7 +79,7 @@ def judge_performance(window: Window, drift: Drift) -> Judgement:
         return Judgement(name=PERFORMANCE, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
     loss = loss_of(window.metric, window.value, window.baseline)
     sum_ = (
-        f"{window.metric} {window.value:.4f} on {window.labelled} labelled rows, {window.baseline:.4f} at training: "
+        f"{window.metric} {window.value:.4f} on {window.labelled} labelled rows, {window.baseline:.4f} at its best: "
         f"{loss:+.4f} lost"
     )
     if loss > drift.allowed_decay:

@@ -129,6 +129,17 @@ def _metric(name: str) -> Callable[[Array, Array], float]:
     return known[name]
 
 
+def best(name: str, values: Sequence[float]) -> float | None:
+    """The best of several values of a metric; None of none.
+
+    >>> best("roc_auc", [0.7, 0.8]), best("brier", [0.2, 0.1]), best("brier", [])
+    (0.8, 0.1, None)
+    """
+    from kilter.spec import LOWER_IS_BETTER
+
+    return min(values, default=None) if name in LOWER_IS_BETTER else max(values, default=None)
+
+
 def loss_of(name: str, value: float, reference: float) -> float:
     """How much worse `value` is than `reference`, positive when worse, whichever way the metric points.
 

@@ -214,6 +214,12 @@ class Ledger:
             raise InputError(f"ledger: model '{model}' has no drift report of a window that ends {end}")
         return str(found[0]["summary"]["window"])
 
+    def qualities(self, model: str, version: int, before: datetime) -> list[float]:
+        """What a version's metric was in each window that it served and that ended before `before`."""
+        query = select(reports).where(reports.c.model == model, reports.c.window_end < before)
+        summaries = [row["summary"] for row in self._all(query)]
+        return [item["value"] for item in summaries if item["version"] == version and item["value"] is not None]
+
     def undecided_report(self, model: str) -> RowMapping | None:
         """The newest report that no decision was taken on, unless a newer one was decided already."""
         newest = self._all(
