@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+
+from kilter.errors import DataError
 
 STAMP = "%Y%m%dT%H%M%S"
 
@@ -39,7 +42,31 @@ def interval_start(key: str) -> datetime:
     return parse_stamp(key.rpartition("/")[2].removesuffix(".parquet"))
 
 
+def intervals_touching(keys: Sequence[str], start: datetime, end: datetime) -> list[str]:
+    """Of sorted `interval_key`s, those whose interval may hold event times of `[start, end]`.
+
+    An interval lasts until the next one starts, the last one for ever.
+
+    >>> keys = [f"features/m/2013{month:02}01T000000.parquet" for month in (1, 2, 3)]
+    >>> intervals_touching(keys, datetime(2013, 1, 30, tzinfo=UTC), datetime(2013, 2, 2, tzinfo=UTC)) == keys[:2]
+    True
+    """
+    starts = [interval_start(key) for key in keys]
+    ends = [*starts[1:], datetime.max.replace(tzinfo=UTC)]
+    return [key for key, first, last in zip(keys, starts, ends, strict=True) if first <= end and last > start]
+
+
 def prediction_span(key: str) -> tuple[datetime, datetime]:
-    """First and last event time in a prediction log object, `<first>_<last>_<role>_<id>.parquet`."""
-    first, last, *_ = key.rpartition("/")[2].split("_")
-    return parse_stamp(first), parse_stamp(last)
+    """First and last event time, to the second, in the log object `<first>_<last>_<role>_<id>.parquet`.
+
+    Raises:
+        DataError: the key has another form.
+    """
+    first, _, rest = key.rpartition("/")[2].partition("_")
+    try:
+        return parse_stamp(first), parse_stamp(rest.partition("_")[0])
+    except ValueError:
+        raise DataError(
+            f"prediction log: object '{key}' has no name like 20130131T000000_20130131T235959_champion_<id>.parquet: "
+            "remove it from there"
+        ) from None

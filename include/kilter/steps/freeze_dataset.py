@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from kilter.core.splits import split_by_time
 from kilter.errors import DataError
-from kilter.keys import interval_start
 from kilter.spec import ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -50,8 +49,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.stores.parquet import frame_to_parquet
 
     spec = context.spec
-    labels = known_labels(context, inputs.as_of)
-    rows, without = _with_features(labels, context)
+    rows, without = _with_features(_labels(context, inputs.as_of), context)
     _refuse_few(rows, spec, inputs.as_of)
     parts = _parts(rows, spec)
     counts = {part: len(frame) for part, frame in parts.items()}
@@ -67,36 +65,20 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(snapshot=manifest.key, digest=manifest.digest, rows=counts)
 
 
-def known_labels(context: StepContext, as_of: datetime) -> pd.DataFrame:
-    """Labels that had reached us by `as_of` and are inside `training.window`: entity, event time, label.
-
-    Raises:
-        DataError: there is none.
-    """
-    import pandas as pd
+def _labels(context: StepContext, as_of: datetime) -> pd.DataFrame:
+    """Labels known by `as_of` and inside `training.window`."""
+    from kilter.stores.labels import known_labels
 
     spec = context.spec
-    keys = [key for key in context.objects.list(f"labels/{spec.name}/") if interval_start(key) < as_of]
-    frames = [_labels_of(key, context, as_of) for key in keys]
-    labels = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    labels = known_labels(context.objects, spec, as_of)
+    if spec.training.window is not None:
+        labels = labels[labels[spec.label.timestamp] >= as_of - spec.training.window]
     if labels.empty:
         raise DataError(
-            f"model '{spec.name}' has no labels known by {as_of.isoformat()} among {len(keys)} ingested intervals "
-            f"(label.delay {spec.label.delay}): run {spec.name}.feature_ingestion for earlier intervals, or use a later as_of"
+            f"model '{spec.name}' has no labels known by {as_of.isoformat()} (label.delay {spec.label.delay}): "
+            f"run {spec.name}.feature_ingestion for earlier intervals, or use a later as_of"
         )
-    return labels
-
-
-def _labels_of(key: str, context: StepContext, as_of: datetime) -> pd.DataFrame:
-    from kilter.stores.parquet import from_parquet
-
-    spec = context.spec
-    labels = from_parquet(context.objects.get(key), key).to_pandas()
-    times = labels[spec.label.timestamp]
-    known = times + spec.label.delay <= as_of
-    if spec.training.window is not None:
-        known &= times >= as_of - spec.training.window
-    return labels.loc[known, [spec.entity, spec.timestamp, spec.label.column]]
+    return labels.drop(columns=spec.label.timestamp)
 
 
 def _with_features(labels: pd.DataFrame, context: StepContext) -> tuple[pd.DataFrame, int]:

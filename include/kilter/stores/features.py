@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -22,7 +22,7 @@ from urllib.parse import urlparse
 from sqlalchemy.engine import make_url
 
 from kilter.errors import DataError, InputError, UnavailableError
-from kilter.keys import interval_start
+from kilter.keys import intervals_touching
 from kilter.spec import ModelSpec
 from kilter.stores.objects import ObjectStore
 from kilter.stores.parquet import from_parquet
@@ -244,9 +244,7 @@ class FeatureStore:
             raise DataError(
                 f"model '{self._spec.name}' has no features yet: run {self._spec.name}.feature_ingestion first"
             )
-        starts = [interval_start(key) for key in keys]
-        ends = [*starts[1:], datetime.max.replace(tzinfo=UTC)]
-        return [key for key, first, last in zip(keys, starts, ends, strict=True) if first <= end and last > start]
+        return intervals_touching(keys, start, end)
 
     def _count(self, keys: Sequence[str], start: datetime, end: datetime) -> int:
         import pyarrow as pa

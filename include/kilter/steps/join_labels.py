@@ -1,0 +1,112 @@
+"""`join_labels`: join the predictions of a stretch of event time with the labels known at its end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from kilter.keys import prediction_span
+from kilter.spec import ModelSpec, UtcTime
+from kilter.step import StepContext, StepInfo, StepModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# Not memoised: predictions are logged and labels ingested at any time.
+STEP = StepInfo(reads=("entity", "timestamp", "label", "features"), memoised=False)
+
+
+class Inputs(StepModel):
+    """The window of event time, `[start, end)`."""
+
+    start: UtcTime
+    end: UtcTime
+
+
+class Outputs(StepModel):
+    window: str
+    rows: int
+    """Predictions in the window; 0 leaves an empty window, which is inconclusive, not fine."""
+    labelled: int
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Commit `windows/<model>/<digest>` with window.parquet.
+
+    Columns: entity, event time, the features as they were sent, score, model_version, role, and the label
+    (int8, null while unknown). A label counts when its timestamp + `label.delay` lies at the window's end
+    or before, just as a training set frozen at that time would count it. Of several predictions for one
+    entity and event time the last one logged stays; a row without an entity stays, and has no label.
+
+    Raises:
+        DataError: a log object is truncated or has a foreign name.
+    """
+    from kilter.stores.labels import known_labels
+    from kilter.stores.objects import commit_dataset
+    from kilter.stores.parquet import to_parquet
+
+    spec = context.spec
+    predictions = _predictions(context, inputs.start, inputs.end)
+    labels = known_labels(context.objects, spec, inputs.end, since=inputs.start)
+    window = _join(predictions, labels, spec)
+    labelled = window.num_rows - window[spec.label.column].null_count
+    facts = {
+        "start": inputs.start.isoformat(),
+        "end": inputs.end.isoformat(),
+        "rows": window.num_rows,
+        "labelled": labelled,
+    }
+    manifest = commit_dataset(context.objects, f"windows/{spec.name}", {"window.parquet": to_parquet(window)}, facts)
+    context.log.info("window %s: %d predictions, %d labelled", manifest.key, window.num_rows, labelled)
+    return Outputs(window=manifest.key, rows=window.num_rows, labelled=labelled)
+
+
+def _predictions(context: StepContext, start: datetime, end: datetime) -> pd.DataFrame:
+    """Logged predictions of the window; log objects outside are skipped by name."""
+    import pandas as pd
+
+    from kilter.stores.parquet import from_parquet
+
+    frames = []
+    for key in context.objects.list(f"predictions/{context.spec.name}/"):
+        first, last = prediction_span(key)
+        if first < end and last + timedelta(seconds=1) > start:
+            frames.append(from_parquet(context.objects.get(key), context.objects.uri(key)).to_pandas())
+    if not frames:
+        return pd.DataFrame()
+    rows = pd.concat(frames, ignore_index=True)
+    return rows[rows[context.spec.timestamp].between(start, end, inclusive="left")]
+
+
+def _join(predictions: pd.DataFrame, labels: pd.DataFrame, spec: ModelSpec) -> pa.Table:
+    import pyarrow as pa
+
+    schema = _schema(spec)
+    if predictions.empty:
+        return schema.empty_table()
+    key = [spec.entity, spec.timestamp]
+    ordered = predictions.sort_values([*key[::-1], "logged_at", "request_id"], kind="stable")
+    named = ordered[spec.entity].notna()
+    last = ordered[~named | ~ordered.duplicated(key, keep="last")]
+    joined = last.merge(labels[[*key, spec.label.column]], on=key, how="left", validate="many_to_one")
+    joined[spec.label.column] = joined[spec.label.column].astype("Int8")
+    return pa.Table.from_pandas(joined.reindex(columns=schema.names), schema=schema, preserve_index=False)
+
+
+def _schema(spec: ModelSpec) -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {"numeric": pa.float64(), "categorical": pa.string()}
+    features = [(feature.name, kinds[feature.kind]) for feature in spec.features.columns]
+    return pa.schema(
+        [
+            (spec.entity, pa.string()),
+            (spec.timestamp, pa.timestamp("us", tz="UTC")),
+            *features,
+            ("score", pa.float64()),
+            ("model_version", pa.int64()),
+            ("role", pa.string()),
+            (spec.label.column, pa.int8()),
+        ]
+    )
