@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kilter.spec import UtcTime
@@ -49,7 +50,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     spec = context.spec
     live = _read_window(inputs.window, context)
     version = _serving_version(live, context)
-    window, pages = _measure(live, version, context)
+    window, pages = _measure(live, version, inputs.end, context)
     judgements = [judge_data_drift(window, spec.drift), judge_performance(window, spec.drift)]
     for judgement in judgements:
         context.log.info("%s %s: %s", judgement.name, judgement.verdict, judgement.reason)
@@ -93,7 +94,9 @@ def _serving_version(live: pd.DataFrame, context: StepContext) -> ModelVersion |
     return context.registry.version(context.spec.name, int(live["model_version"].mode().iloc[0]))
 
 
-def _measure(live: pd.DataFrame, version: ModelVersion | None, context: StepContext) -> tuple[Window, dict[str, bytes]]:
+def _measure(
+    live: pd.DataFrame, version: ModelVersion | None, end: datetime, context: StepContext
+) -> tuple[Window, dict[str, bytes]]:
     from kilter.core.drift import Window
     from kilter.core.metrics import measure
     from kilter.drift_report import SCORE, compare_columns, html
@@ -118,10 +121,18 @@ def _measure(live: pd.DataFrame, version: ModelVersion | None, context: StepCont
             columns=columns,
             metric=metric,
             value=value,
-            baseline=version.metrics.get(metric) if version else None,
+            baseline=_baseline(version, metric, end, context) if version else None,
         ),
         pages,
     )
+
+
+def _baseline(version: ModelVersion, metric: str, end: datetime, context: StepContext) -> float | None:
+    """The best that the version has shown before this window."""
+    from kilter.core.metrics import best
+
+    test = [version.metrics[metric]] if metric in version.metrics else []
+    return best(metric, test + context.ledger.qualities(context.spec.name, version.version, end))
 
 
 def _performance_page(labelled: pd.DataFrame, version: ModelVersion, context: StepContext) -> dict[str, bytes]:
