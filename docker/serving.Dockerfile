@@ -1,0 +1,35 @@
+# The model server's image: no Airflow, no training code's dependencies, and of what it has only what serving uses.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+FROM ${BASE_IMAGE}
+
+RUN command -v tini || (apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*)
+
+ENV PATH=/opt/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+COPY docker/serving.lock /opt/kilter/requirements.lock
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,target=/etc/kilter-ca.pem \
+    --mount=type=cache,id=kilter-pip,target=/root/.cache/pip \
+    python3 -m venv /opt/venv \
+    && pip install --no-deps --no-compile --require-hashes -r /opt/kilter/requirements.lock \
+    && pip check \
+    && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
+    && rm -r /opt/venv/lib/python3*/site-packages/pyarrow/include /opt/venv/lib/python3*/site-packages/pyarrow/*_flight* \
+    && pip uninstall --yes --quiet setuptools pip \
+    && { python -m compileall -q -j 0 -x 'lib2to3' /opt/venv "$(python -c 'import os; print(os.path.dirname(os.__file__))')"; true; }
+
+RUN groupadd --gid 10001 kilter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin kilter
+
+ENV PYTHONPATH=/opt/kilter/include KILTER_MODELS=/opt/kilter/models KILTER_HOME=/tmp/kilter \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp DO_NOT_TRACK=1
+
+COPY include/kilter /opt/kilter/include/kilter
+COPY include/models /opt/kilter/models
+RUN python -m compileall -q /opt/kilter
+
+LABEL org.opencontainers.image.title="Kilter model server" \
+      org.opencontainers.image.description="Serves every model of one role: python -m kilter serve" \
+      org.opencontainers.image.licenses="Apache-2.0"
+USER 10001:10001
+WORKDIR /tmp
+ENTRYPOINT ["tini", "--", "python", "-m", "kilter"]
+CMD ["serve", "--role", "champion", "--host", "0.0.0.0", "--port", "8901"]
