@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kilter.core.verdict import Judgement
-from kilter.step import StepContext, StepInfo, StepModel
+from kilter.gate_check import Inputs as Inputs
+from kilter.gate_check import Outputs as Outputs
+from kilter.step import StepContext, StepInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,18 +14,6 @@ if TYPE_CHECKING:
 STEP = StepInfo(
     stores=frozenset({"objects", "registry"}), reads=("gate", "evaluation", "training", "label"), memoised=False
 )
-
-
-class Inputs(StepModel):
-    """The candidate's version."""
-
-    version: int
-
-
-class Outputs(StepModel):
-    """The judgement."""
-
-    judgement: Judgement
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:

@@ -6,8 +6,9 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from kilter.core.verdict import Judgement
-from kilter.step import StepContext, StepInfo, StepModel
+from kilter.gate_check import Inputs as Inputs
+from kilter.gate_check import Outputs as Outputs
+from kilter.step import StepContext, StepInfo
 
 if TYPE_CHECKING:
     import httpx
@@ -19,19 +20,6 @@ STEP = StepInfo(
     stores=frozenset({"objects", "registry"}), reads=("gate", "features", "training", "label"), memoised=False
 )
 _TIMEOUT = 10.0
-
-
-class Inputs(StepModel):
-    """The candidate's version, and the base URL of a server that was started for it."""
-
-    version: int
-    endpoint: str
-
-
-class Outputs(StepModel):
-    """The judgement."""
-
-    judgement: Judgement
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:

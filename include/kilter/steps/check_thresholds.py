@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from kilter.core.verdict import Judgement
-from kilter.step import StepContext, StepInfo, StepModel
+from kilter.gate_check import Inputs as Inputs
+from kilter.gate_check import Outputs as Outputs
+from kilter.step import StepContext, StepInfo
 
 STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("gate",), memoised=False)
-
-
-class Inputs(StepModel):
-    """The candidate's version."""
-
-    version: int
-
-
-class Outputs(StepModel):
-    """The judgement."""
-
-    judgement: Judgement
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
