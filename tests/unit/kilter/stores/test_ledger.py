@@ -1,0 +1,129 @@
+"""The ledger, on a real SQLite file."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from kilter.errors import InputError, UnavailableError
+from kilter.stores.ledger import Ledger, metadata
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(f"sqlite:///{tmp_path}/state/ledger.db")
+    made.migrate()
+    return made
+
+
+def report(ledger: Ledger, day: int, **summary: Any) -> str:
+    end = START + timedelta(days=day)
+    values = {"labelled": 10, "version": 1, "value": 0.7, "window": f"windows/{day}"} | summary
+    key = f"reports/{day}"
+    ledger.record_report(model="m", window_start=START, window_end=end, key=key, summary=values)
+    return key
+
+
+def decide(ledger: Ledger, trigger: str, action: str = "wait") -> Any:
+    return ledger.record_decision(
+        model="m", trigger=trigger, action=action, reason="why", evidence={}, event_time=START
+    )
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
+    with ledger.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_twice_changes_nothing(ledger: Ledger) -> None:
+    decide(ledger, "report")
+    ledger.migrate()
+    assert len(ledger.decisions("m")) == 1
+
+
+def test_times_come_back_in_utc(ledger: Ledger) -> None:
+    assert decide(ledger, "report")["event_time"] == START
+
+
+def test_a_ledger_without_tables_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="kilter migrate"):
+        Ledger(f"sqlite:///{tmp_path}/empty.db").decisions("m")
+
+
+def test_the_same_batch_again_replaces_its_verdict(ledger: Ledger) -> None:
+    row = {
+        "model": "m",
+        "interval_start": START,
+        "interval_end": START,
+        "key": "k",
+        "digest": "d",
+        "rows": 1,
+        "reason": "",
+    }
+    ledger.record_batch(**row, verdict="failed")
+    ledger.record_batch(**row, verdict="passed")
+    assert [item["verdict"] for item in ledger.batches("m")] == ["passed"]
+    assert list(ledger.batches("m", verdict="failed")) == []
+
+
+def test_one_trigger_leads_to_one_decision(ledger: Ledger) -> None:
+    first = decide(ledger, "report", "retrain")
+    again = decide(ledger, "report", "wait")
+    assert (again["id"], again["action"]) == (first["id"], "retrain")
+
+
+def test_many_deciders_at_once_take_one_decision(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda _: decide(ledger, "report", "retrain"), range(16)))
+    assert len({row["id"] for row in rows}) == 1
+
+
+def test_only_the_newest_report_waits_for_a_decision(ledger: Ledger) -> None:
+    assert ledger.undecided_report("m") is None
+    report(ledger, 1)
+    newest = report(ledger, 2)
+    found = ledger.undecided_report("m")
+    assert found is not None
+    assert found["key"] == newest
+    decide(ledger, newest)
+    assert ledger.undecided_report("m") is None
+
+
+def test_labels_are_counted_once_a_window_and_after_the_training_only(ledger: Ledger) -> None:
+    report(ledger, 1, labelled=5)
+    report(ledger, 2, labelled=7)
+    report(ledger, 3, labelled=11)
+    assert ledger.labels_between("m", START + timedelta(days=1), START + timedelta(days=2)) == 7
+    assert ledger.labels_between("m", None, START + timedelta(days=3)) == 23
+
+
+def test_the_qualities_of_a_version_are_those_of_its_own_earlier_windows(ledger: Ledger) -> None:
+    report(ledger, 1, value=0.7)
+    report(ledger, 2, value=0.8, version=2)
+    report(ledger, 3, value=None)
+    report(ledger, 4, value=0.6)
+    assert ledger.qualities("m", 1, START + timedelta(days=4)) == [0.7]
+
+
+def test_a_second_candidate_waits_for_the_open_rollout(ledger: Ledger) -> None:
+    rollout = ledger.begin_rollout("m", 2, 1)
+    assert ledger.begin_rollout("m", 2, 1) == rollout
+    with pytest.raises(InputError, match="version 2 is already being rolled out"):
+        ledger.begin_rollout("m", 3, 1)
+    ledger.advance_rollout(rollout, "rolled_back", 0, "worse", {"errors": 3})
+    assert ledger.begin_rollout("m", 3, 1) != rollout
+    events = [(row["state"], row["reason"]) for row in ledger.rollout_events(rollout)]
+    assert events == [("staged", "version 2 staged"), ("rolled_back", "worse")]
+
+
+def test_an_unknown_report_or_rollout_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(InputError, match="no drift report"):
+        ledger.report("m", "nothing")
+    with pytest.raises(InputError, match="no rollout 7"):
+        ledger.rollout(7)
