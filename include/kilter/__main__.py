@@ -8,9 +8,14 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from kilter.errors import InputError, KilterError
 from kilter.settings import Settings
+
+if TYPE_CHECKING:
+    from kilter.stores.deployment import Role
+    from kilter.stores.objects import ObjectStore
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--role", required=True, choices=("champion", "canary"), help="which desired state it follows")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; default %(default)s")
     serve.add_argument("--port", type=int, required=True, help="port to listen on")
+    serve.add_argument(
+        "--hold",
+        metavar="MODEL:VERSION:DIGEST",
+        help="hold this version alone, for a trial; what is logged is not kept",
+    )
 
     haproxy = _command(
         commands,
@@ -174,9 +184,26 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.stores.objects import open_objects
 
     log = logging.getLogger("kilter")
-    objects = open_objects(settings.objects)
+    objects: ObjectStore = open_objects(settings.objects)
+    if options.hold:
+        objects = _holding(objects, options.role, options.hold)
     models = LiveModels(objects, options.role, lambda: [folder.name for folder in model_folders(settings.models)], log)
     serve(ModelServer(models, PredictionLog(objects, options.role, log)), options.host, options.port, log)
+
+
+def _holding(objects: ObjectStore, role: Role, held: str) -> ObjectStore:
+    """The store as a trial server sees it: with one version to hold, and nothing that it writes is kept."""
+    from kilter.stores.deployment import Deployment, write_deployment
+    from kilter.stores.objects import ScratchObjects
+
+    match held.split(":"):
+        case [model, version, digest] if version.isdigit():
+            scratch = ScratchObjects(objects)
+            deployment = Deployment(model=model, version=int(version), key=f"models/{model}/{digest}", digest=digest)
+            write_deployment(scratch, role, model, deployment)
+            return scratch
+        case _:
+            raise InputError(f"--hold '{held}': expected MODEL:VERSION:DIGEST, such as flight_delay:3:9f86d0…")
 
 
 def _haproxy_config(options: argparse.Namespace, settings: Settings) -> None:

@@ -171,6 +171,29 @@ class MemoryObjects:
         return f"memory://{key}"
 
 
+class ScratchObjects:
+    """Reads from a store and writes to memory: whatever is done through it leaves no trace in the store."""
+
+    def __init__(self, base: ObjectStore) -> None:
+        self._base = base
+        self._written = MemoryObjects()
+
+    def put(self, key: str, data: bytes) -> None:
+        self._written.put(key, data)
+
+    def get(self, key: str) -> bytes:
+        return (self._written if self._written.exists(key) else self._base).get(key)
+
+    def exists(self, key: str) -> bool:
+        return self._written.exists(key) or self._base.exists(key)
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted({*self._written.list(prefix), *self._base.list(prefix)})
+
+    def uri(self, key: str) -> str:
+        return self._base.uri(key)
+
+
 def _absent(uri: str) -> DataError:
     return DataError(f"no object at {uri}: it was never committed, or was removed; run the step that makes it")
 

@@ -1,0 +1,73 @@
+"""Train a candidate on everything known at one point in event time, and register it.
+
+**What**: `freeze_dataset` builds the point-in-time training set and freezes it under its digest, `profile` describes it,
+`train` and `evaluate` make and measure the model, `register` makes the MLflow version, `validate` starts
+`model_validation` for it.
+
+**When**: when `drift_response` decides so; by hand with `as_of`.
+
+**When red**: `freeze_dataset`: not enough rows before `as_of`, or features are missing: ingest the intervals first.
+`train` with exit code 137: raise `resources.memory`. `register`: MLflow does not answer. Clear the red task: what was
+done before it is reused. The same data, parameters and image give the same model, which is registered once.
+"""
+
+from airflow.sdk import Param, dag
+
+from kilter.spec import ModelSpec
+from kilter_airflow.catalogue import specs
+from kilter_airflow.fleet import NO_CACHE, asset, common
+from kilter_airflow.operators import StageOperator, StepOperator
+
+AS_OF = Param(
+    None,
+    type=["null", "string"],
+    format="date-time",
+    title="Train as of",
+    description="Event time, with its offset; only what was known then is used. Empty: when the run was triggered.",
+)
+REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
+
+
+def build(spec: ModelSpec) -> None:
+    @dag(
+        **common(spec, "continuous_training", __doc__),
+        schedule=None,
+        params={"as_of": AS_OF, "reason": REASON, "no_cache": NO_CACHE},
+    )
+    def continuous_training() -> None:
+        def step(name: str, **inputs: object) -> StepOperator:
+            return StepOperator(task_id=name, step=name, model=spec.name, inputs=inputs)
+
+        freeze = step("freeze_dataset", as_of="{{ params.as_of or dag_run.run_after }}")
+        snapshot = freeze.output["snapshot"]
+        profile = step("profile", snapshot=snapshot)
+        train = step("train", snapshot=snapshot)
+        evaluate = step("evaluate", snapshot=snapshot, model=train.output["model"])
+        register = StepOperator(
+            task_id="register",
+            step="register",
+            model=spec.name,
+            inputs={
+                "snapshot": snapshot,
+                "profile": profile.output["profile"],
+                "model": train.output["model"],
+                "evaluation": evaluate.output["evaluation"],
+                "reason": "{{ params.reason }}",
+            },
+            outlets=[asset(spec, "candidate")],
+        )
+        validate = StageOperator(
+            task_id="validate",
+            model=spec.name,
+            stage="model_validation",
+            once="version-{{ ti.xcom_pull('register', key='version') }}",
+            conf={"version": register.output["version"]},
+        )
+
+        freeze >> [profile, train >> evaluate] >> register >> validate
+
+    continuous_training()
+
+
+for spec in specs():
+    build(spec)

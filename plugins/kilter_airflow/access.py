@@ -1,0 +1,98 @@
+"""What a step may reach: only the settings, mounts and network that its declared stores need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+from kilter.settings import Settings
+from kilter.spec import ModelSpec
+from kilter.step import StepInfo
+from kilter_airflow.settings import RuntimeSettings
+
+SETTINGS_OF: dict[str, tuple[str, ...]] = {
+    "objects": ("home", "objects"),
+    "ledger": ("ledger",),
+    "features": ("feast_registry", "online_store"),
+    "registry": ("mlflow",),
+    "router": ("router", "endpoint"),
+    "servers": ("champion", "canary"),
+}
+"""The settings that each store is opened with."""
+
+SECRETS_OF: dict[str, tuple[str, ...]] = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+    ),
+    "registry": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+}
+"""Variables of the worker that go on to the steps that need them, and to nobody else."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one step of one model may reach.
+
+    Args:
+        environment: its variables; may hold secrets, so it is never logged.
+        folders: folders to mount, as Airflow sees them.
+        network: whether it talks to anything over the network.
+    """
+
+    environment: Mapping[str, str]
+    folders: tuple[Path, ...]
+    network: bool
+
+
+def access_of(
+    info: StepInfo, spec: ModelSpec, settings: RuntimeSettings, worker: Mapping[str, str], calls: bool
+) -> Access:
+    """Work out a step's access.
+
+    Args:
+        worker: the Airflow worker's environment, where secrets come from.
+        calls: whether the step is given an endpoint to call.
+    """
+    stores: set[str] = {"objects", *info.stores}
+    addresses = _addresses(stores, settings.stores)
+    folders = tuple(sorted({folder for folder in map(_folder, addresses) if folder}))
+    s3 = settings.stores.objects.startswith("s3:") or ("source" in info.reads and spec.source.kind == "s3")
+    remote = any(_folder(address) is None for address in addresses)
+    secrets = [*(SECRETS_OF["s3"] if s3 else ()), *(SECRETS_OF["registry"] if "registry" in stores else ())]
+    return Access(
+        environment=_settings(stores, settings.stores) | {name: worker[name] for name in secrets if name in worker},
+        folders=folders,
+        network=calls or s3 or remote or bool(stores & {"registry", "router", "servers"}),
+    )
+
+
+def _settings(stores: set[str], settings: Settings) -> dict[str, str]:
+    names = {name for store in stores for name in SETTINGS_OF[store]}
+    every = settings.to_environment()
+    return {key: every[key] for key in (f"KILTER_{name.upper()}" for name in sorted(names))}
+
+
+def _addresses(stores: set[str], settings: Settings) -> list[str]:
+    """Addresses of those stores that may be files."""
+    found = [settings.objects]
+    if "ledger" in stores:
+        found.append(settings.ledger)
+    if "features" in stores:
+        found += [settings.feast_registry, settings.online_store]
+    return found
+
+
+def _folder(address: str) -> Path | None:
+    """The folder that holds a store, or None when the store is elsewhere."""
+    if address.startswith("file:"):
+        return Path(urlparse(address).path)
+    if address.startswith("sqlite:///"):
+        return Path(address.removeprefix("sqlite:///")).parent
+    return None if "://" in address else Path(address).parent

@@ -1,0 +1,91 @@
+"""What the DAGs of all models have in common: settings, Params, assets, and the interval they work on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Param
+
+from kilter.spec import ModelSpec
+from kilter_airflow.conditions import Fact
+from kilter_airflow.timetables import IntervalTimetable
+
+NO_CACHE = Param(
+    False,
+    type="boolean",
+    title="Run everything again",
+    description="Run steps even where the result of equal inputs, code and image is there already.",
+)
+
+INTERVAL_PARAMS = {
+    "interval_start": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Start of the interval",
+        description="Event time, with its offset. Empty: the run's own data interval. Give both or none.",
+    ),
+    "interval_end": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="End of the interval",
+        description="Event time, not included. Empty: the run's own data interval. Give both or none.",
+    ),
+}
+
+VERSION_PARAM = Param(
+    type="integer",
+    minimum=1,
+    title="Model version",
+    description="Version number in the MLflow registry.",
+)
+
+_CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"
+INTERVAL = {
+    "start": "{{ params.interval_start or data_interval_start | default('" + _CURE + "') }}",
+    "end": "{{ params.interval_end or data_interval_end | default('" + _CURE + "') }}",
+}
+"""Inputs `start` and `end` of the steps that work on one interval."""
+
+
+def common(spec: ModelSpec, stage: str, doc: str | None) -> dict[str, Any]:
+    """Arguments that every DAG of a model shares.
+
+    Runs follow one another, and faults are tried again twice, after about 10 and 20 seconds.
+
+    Args:
+        doc: the DAG file's docstring, for the person on call.
+    """
+    return {
+        "dag_id": f"{spec.name}.{stage}",
+        "description": f"{stage.replace('_', ' ').capitalize()} of {spec.name}: {spec.description}",
+        "doc_md": doc,
+        "tags": ["kilter", spec.name, stage, *spec.tags],
+        "start_date": spec.schedule.start,
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": {
+            "owner": spec.owner,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=10),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=10),
+        },
+    }
+
+
+def every_interval(spec: ModelSpec) -> IntervalTimetable:
+    """A run for each of the model's intervals, when the interval ends."""
+    return IntervalTimetable(spec.schedule.cron, spec.schedule.end)
+
+
+def asset(spec: ModelSpec, name: str) -> Asset:
+    """A model's asset, such as `flight_delay.features`."""
+    return Asset(f"{spec.name}.{name}")
+
+
+def passed(task: str) -> list[Fact]:
+    """Condition that a judging step passed."""
+    return [Fact(task, "verdict", "passed")]

@@ -1,0 +1,98 @@
+"""One run of one step, as both runtimes start it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from kilter.spec import ModelSpec
+from kilter.step import RunInfo, StepInfo, StepModel, result_key
+from kilter_airflow.access import Access
+
+
+@dataclass(frozen=True)
+class StepJob:
+    """What to run, where its result goes, and what it may reach.
+
+    Args:
+        code: digest of the code that must run.
+        image: digest of the image that it runs in; empty in a plain process.
+        attempt: unique to this try of the task; part of the result's key unless the step is memoised.
+        map_index: -1 for a task that is not mapped.
+    """
+
+    step: str
+    info: StepInfo
+    spec: ModelSpec
+    inputs: StepModel
+    run: RunInfo
+    code: str
+    image: str
+    attempt: str
+    map_index: int
+    access: Access
+
+    @cached_property
+    def key(self) -> str:
+        """Key under which the step commits its result."""
+        attempt = "" if self.info.memoised else self.attempt
+        return result_key(self.step, self.spec, self.inputs, self.code, self.image, attempt)
+
+    @property
+    def command(self) -> list[str]:
+        """Arguments of `python -m kilter`."""
+        return [
+            *("step", self.step, "--model", self.spec.name, "--result", self.key),
+            *("--inputs", self.inputs.model_dump_json(), "--run-info", self.run.model_dump_json()),
+            *("--code", f"{self.code}:{self.spec.digest()}"),
+        ]
+
+    @property
+    def gpus(self) -> int:
+        return self.spec.resources.gpu if self.info.gpu else 0
+
+    def as_attempt(self, attempt: str) -> StepJob:
+        """The same job as an earlier try of the task would have started it."""
+        return replace(self, attempt=attempt)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a step's process or container ended.
+
+    Args:
+        code: exit code; minus the signal's number when a process was killed.
+        result: key under which it commits its result.
+        lines: the last lines that it printed.
+        out_of_memory: whether it was killed for going over its memory limit.
+    """
+
+    code: int
+    result: str
+    lines: tuple[str, ...] = ()
+    out_of_memory: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What it said last: the error it printed if there is one, else its last line."""
+        for index, line in reversed(list(enumerate(self.lines))):
+            name, colon, _ = line.partition(": ")
+            if colon and name.isidentifier() and name.endswith("Error"):
+                return "\n".join(self.lines[index:])
+        return self.lines[-1] if self.lines else "it printed nothing"
+
+
+def task_labels(run: RunInfo, map_index: int, store: str) -> Mapping[str, str]:
+    """Labels that name a task instance, in all its tries, of this installation only.
+
+    Args:
+        store: the object store's address, which tells installations on one engine apart.
+    """
+    return {
+        "kilter.store": store,
+        "kilter.dag_id": run.dag_id,
+        "kilter.run_id": run.run_id,
+        "kilter.task_id": run.task_id,
+        "kilter.map_index": str(map_index),
+    }

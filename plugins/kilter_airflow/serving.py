@@ -1,0 +1,263 @@
+"""A real serving container that holds one candidate, for the time of its validation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from kilter.errors import InputError, KilterError, UnavailableError
+from kilter.step import RunInfo, StepInfo
+from kilter_airflow.access import access_of
+from kilter_airflow.catalogue import spec_of
+from kilter_airflow.job import task_labels
+from kilter_airflow.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from kilter_airflow.runtimes.docker import Engine
+
+PORT = 8901
+"""Where a server listens in a network of its own."""
+UP_WITHIN = 30.0
+_SERVER = StepInfo(stores=frozenset({"objects"}))
+
+
+class StartServerOperator(BaseOperator):
+    """Start the serving image with one version of one model, and return its address.
+
+    The server gets the same hardening as a step, and the object store for reading only: what it logs is lost with it.
+    In the `process` runtime it is a plain process.
+
+    Args:
+        model: name of the model.
+        version: version in the registry; templated.
+    """
+
+    template_fields: Sequence[str] = ("model", "version")
+    ui_color = "#dfeaf5"
+
+    def __init__(self, *, model: str, version: str | int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self._remove: Callable[[], None] | None = None
+
+    def execute(self, context: Context) -> str:
+        """Start the server, wait until it answers, and return its base URL."""
+        try:
+            return self._start(context)
+        except InputError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from None
+        except KilterError as error:
+            raise AirflowException(f"{type(error).__name__}: {error}") from error
+
+    def on_kill(self) -> None:
+        """Remove the server that is being started."""
+        if self._remove is not None:
+            self._remove()
+
+    def _start(self, context: Context) -> str:
+        settings = RuntimeSettings.from_environment(os.environ)
+        held = _held(self.model, int(self.version), settings)
+        server = _open(settings, context["ti"], self.task_id)
+        self._remove = server.remove
+        server.remove()  # of an earlier try
+        address = server.start(self.model, held)
+        try:
+            _await_answer(f"{address}/ping", server)
+        except BaseException:
+            for line in server.last_lines():
+                self.log.info("server: %s", line)
+            server.remove()
+            raise
+        self.log.info("%s answers at %s", server, address)
+        return address
+
+
+class StopServerOperator(BaseOperator):
+    """Show what the server logged, and remove it; fine when there is none.
+
+    Args:
+        server: id of the task that started it.
+    """
+
+    ui_color = "#dfeaf5"
+
+    def __init__(self, *, server: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.server = server
+
+    def execute(self, context: Context) -> None:
+        """Remove the server of this run."""
+        try:
+            server = _open(RuntimeSettings.from_environment(os.environ), context["ti"], self.server)
+            for line in server.last_lines():
+                self.log.info("server: %s", line)
+            server.remove()
+        except KilterError as error:
+            raise AirflowException(f"{type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class ContainerServer:
+    """A server in a container, found by its labels."""
+
+    engine: Engine
+    settings: RuntimeSettings
+    run: RunInfo
+
+    def start(self, model: str, held: str) -> str:
+        """Start it and return its address."""
+        from kilter_airflow.runtimes.docker import Container, mount
+
+        spec, settings = spec_of(model), self.settings
+        access = access_of(_SERVER, spec, settings, os.environ, calls=True)
+        shared = settings.step_network == "host"
+        port = _free_port() if shared else PORT
+        host = "127.0.0.1" if shared else "0.0.0.0"
+        container = Container(
+            image=self.engine.image_digest(settings.serving_image),
+            command=_command(held, host, port),
+            environment={**access.environment, "HOME": "/tmp", "PYTHONUNBUFFERED": "1"},
+            labels={**self._labels, "kilter.server": model},
+            user=settings.step_user,
+            mounts=tuple(mount(folder, settings, read_only=True) for folder in access.folders),
+            network=settings.step_network,
+            resources=spec.resources,
+        )
+        identity = self.engine.create(container)
+        self.engine.start(identity)
+        return f"http://{host if shared else identity[:12]}:{port}"
+
+    def ended(self) -> bool:
+        """Whether it is not running any more."""
+        return all(found["State"] != "running" for found in self.engine.find(self._labels))
+
+    def last_lines(self) -> list[str]:
+        """The end of its log."""
+        return [line for found in self.engine.find(self._labels) for line in self.engine.last_lines(found["Id"])]
+
+    def remove(self) -> None:
+        """Stop and remove it."""
+        for found in self.engine.find(self._labels):
+            self.engine.remove(found["Id"], grace=2)
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return dict(task_labels(self.run, -1, self.settings.stores.objects))
+
+    def __str__(self) -> str:
+        return f"container of {self.settings.serving_image}"
+
+
+@dataclass(frozen=True)
+class ProcessServer:
+    """A server as a plain process, found by the pid in a file."""
+
+    settings: RuntimeSettings
+    name: str
+
+    def start(self, model: str, held: str) -> str:
+        """Start it and return its address."""
+        port = _free_port()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._pid.parent.mkdir(parents=True, exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        with self._log.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kilter", *_command(held, "127.0.0.1", port)],
+                env=environment | self.settings.stores.to_environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._pid.write_text(str(process.pid))
+        return f"http://127.0.0.1:{port}"
+
+    def ended(self) -> bool:
+        """Whether it is not running any more."""
+        return self._running() is None
+
+    def last_lines(self) -> list[str]:
+        """The end of its log."""
+        return self._log.read_text(errors="replace").splitlines()[-30:] if self._log.exists() else []
+
+    def remove(self) -> None:
+        """Stop it."""
+        if (pid := self._running()) is not None:
+            os.killpg(pid, signal.SIGTERM)
+        self._pid.unlink(missing_ok=True)
+
+    def _running(self) -> int | None:
+        """Its pid, unless it ended; a pid that means another process by now does not count."""
+        try:
+            pid = int(self._pid.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if b"--hold" in command else None
+
+    @property
+    def _pid(self) -> Path:
+        return self.settings.stores.home / "pids" / f"{self.name}.pid"
+
+    @property
+    def _log(self) -> Path:
+        return self.settings.stores.home / "logs" / f"{self.name}.log"
+
+    def __str__(self) -> str:
+        return "server process"
+
+
+def _open(settings: RuntimeSettings, task: Any, task_id: str) -> ContainerServer | ProcessServer:
+    """The server that the task `task_id` of this run starts."""
+    if settings.runtime == "process":
+        name = f"server-{task.dag_id}-{task.run_id}"
+        return ProcessServer(settings, "".join(letter if letter.isalnum() else "-" for letter in name))
+    from kilter_airflow.runtimes.docker import connect
+
+    return ContainerServer(connect(), settings, RunInfo(dag_id=task.dag_id, run_id=task.run_id, task_id=task_id))
+
+
+def _held(model: str, version: int, settings: RuntimeSettings) -> str:
+    """What the server shall hold, as `kilter serve --hold` wants it."""
+    from kilter.stores.registry import MlflowRegistry
+
+    found = MlflowRegistry(settings.stores.mlflow).version(model, version)
+    return f"{model}:{version}:{found.digest}"
+
+
+def _command(held: str, host: str, port: int) -> list[str]:
+    return ["serve", "--role", "canary", "--hold", held, "--host", host, "--port", str(port)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_answer(url: str, server: ContainerServer | ProcessServer) -> None:
+    import httpx
+
+    deadline = time.monotonic() + UP_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        if server.ended():
+            raise UnavailableError(f"the {server} ended before it answered: see its log above")
+        time.sleep(0.1)
+    raise UnavailableError(f"the {server} did not answer at {url} within {UP_WITHIN:g} s: see its log above")

@@ -1,0 +1,12 @@
+"""What Kilter adds to Airflow itself: a schedule that ends with the model's data."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from kilter_airflow.timetables import IntervalTimetable
+
+
+class KilterPlugin(AirflowPlugin):
+    """Registered by Airflow because it lies in the plugins folder."""
+
+    name = "kilter"
+    timetables = [IntervalTimetable]  # noqa: RUF012 - Airflow reads it as it is
