@@ -315,6 +315,23 @@ class Ledger:
             raise InputError(f"ledger: no rollout {rollout}: see 'python -m kilter lineage <model>'")
         return found[0]
 
+    def running_rollout(self, rollout: int, model: str) -> RowMapping:
+        """A rollout of this model that is under way; `InputError` when it has ended or is another model's."""
+        row = self.rollout(rollout)
+        if row["model"] != model:
+            raise InputError(
+                f"ledger: rollout {rollout} is of model '{row['model']}', not '{model}': give its own model"
+            )
+        if row["state"] not in OPEN_STATES:
+            raise InputError(
+                f"ledger: rollout {rollout} of '{model}' version {row['candidate']} ended {row['state']}: stage the version again"
+            )
+        return row
+
+    def open_rollout(self, model: str) -> RowMapping | None:
+        """The rollout of a model that is under way, if any."""
+        return next((row for row in self.rollouts(model) if row["state"] in OPEN_STATES), None)
+
     def rollouts(self, model: str) -> Sequence[RowMapping]:
         """Rollouts of a model, oldest first."""
         return self._all(select(rollouts).where(rollouts.c.model == model).order_by(rollouts.c.id))

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import csv
 import socket
+import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 from kilter.errors import InputError, UnavailableError
 from kilter.stores.deployment import ROLES, Role
 
 _SECONDS = 5.0
 """How long HAProxy may take to answer; it answers within a millisecond."""
+
+_POLL = 0.05
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Counters:
 
     Args:
         requests: requests that HAProxy sent to it.
-        errors: requests that ended in a 5xx answer or in none.
+        errors: requests that it answered with 5xx or not at all, also when HAProxy then asked the
+            other server. One that was broken off half-way and asked again may count twice.
         up: whether its health check passes.
     """
 
@@ -81,6 +86,21 @@ class Router:
         """What HAProxy counted for each role; the counts only grow until HAProxy restarts."""
         return {role: _counters(server) for role, server in self._servers(model).items()}
 
+    def wait_until_up(self, model: str, role: Role, timeout: timedelta = timedelta(seconds=15)) -> None:
+        """Wait until HAProxy's health check of this server passes, so that it may get requests.
+
+        Raises:
+            UnavailableError: it does not within `timeout`.
+        """
+        deadline = time.monotonic() + timeout.total_seconds()
+        while not self.counters(model)[role].up:
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"HAProxy at {self.address} finds the {role} server of '{model}' down for "
+                    f"{timeout.total_seconds():g} s: is it up, and does it hold a version?"
+                )
+            time.sleep(_POLL)
+
     def _servers(self, model: str) -> dict[Role, dict[str, str]]:
         lines = self._ask("show stat").removeprefix("# ").splitlines()
         rows = {row["svname"]: row for row in csv.DictReader(lines) if row["pxname"] == model}
@@ -104,9 +124,9 @@ class Router:
 
 
 def _counters(server: dict[str, str]) -> Counters:
-    unanswered = int(server["econ"]) + int(server["eresp"])
+    failures = ("hrsp_5xx", "econ", "eresp", "wretr", "wredis")
     return Counters(
         requests=int(server["stot"]),
-        errors=int(server["hrsp_5xx"]) + unanswered,
+        errors=sum(int(server[name]) for name in failures),
         up=server["status"].startswith(("UP", "DRAIN")),
     )

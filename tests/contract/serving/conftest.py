@@ -130,14 +130,14 @@ class Installation:
         self._spawn(
             "haproxy", [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-db", "-f", str(config)]
         )
-        wait_until(lambda: self._answers(f"{self.settings.endpoint}/"), "HAProxy answers")
+        wait_until(lambda: self._answers(f"{self.settings.endpoint}/", "haproxy"), "HAProxy answers")
 
     def start_server(self, role: str) -> None:
         port = str(httpx.URL(self.url(role)).port)
         self._spawn(role, [sys.executable, "-m", "kilter", "serve", "--role", role, "--port", port])
 
     def wait_for_server(self, role: str) -> None:
-        wait_until(lambda: self._answers(f"{self.url(role)}/ping"), f"the {role} server answers")
+        wait_until(lambda: self._answers(f"{self.url(role)}/ping", role), f"the {role} server answers")
 
     def url(self, role: str) -> str:
         return str(getattr(self.settings, role))
@@ -167,7 +167,8 @@ class Installation:
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
-    def _answers(self, url: str) -> bool:
+    def _answers(self, url: str, name: str) -> bool:
+        assert self.processes[name].poll() is None, f"{name} has ended: {self.log(name)}"
         try:
             httpx.get(url)
         except httpx.HTTPError:
