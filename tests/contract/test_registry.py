@@ -1,0 +1,149 @@
+"""One contract for every registry: the fake, and MLflow on a real server."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kilter.errors import InputError, UnavailableError
+from kilter.stores.registry import MemoryRegistry, MlflowRegistry, PipelineRun, Registry
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    command = [Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--workers", "1", "--serve-artifacts"]
+    command += ["--artifacts-destination", f"file://{home}/artifacts"]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(f"{url}/health").raise_for_status()
+            break
+        except httpx.HTTPError:
+            assert server.poll() is None, (home / "log").read_text()
+            time.sleep(0.1)
+    yield url
+    server.terminate()
+    server.wait(30)
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def registry(request: pytest.FixtureRequest) -> Registry:
+    if request.param == "memory":
+        return MemoryRegistry()
+    return MlflowRegistry(request.getfixturevalue("mlflow_url"))
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    return f"model_{abs(hash(request.node.nodeid))}"
+
+
+def run(model: str, digest: str = "a" * 64) -> PipelineRun:
+    return PipelineRun(
+        model=model,
+        name="a run",
+        parameters={"max_depth": 6, "trainer": "xgboost"},
+        metrics={"roc_auc": 0.75},
+        tags={"dag_id": "model.continuous_training", "predecessor": "", "reason": "drift"},
+        dataset="file:///store/snapshots/model/s",
+        dataset_digest="d" * 64,
+        dataset_rows=1000,
+        key=f"models/{model}/{digest}",
+        digest=digest,
+        snapshot=f"snapshots/{model}/s",
+        evaluation=f"evaluations/{model}/e",
+    )
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.ubj").write_bytes(b"a model")
+    return tmp_path
+
+
+def test_versions_count_from_one_and_keep_what_was_registered(registry: Registry, model: str, artifacts: Path) -> None:
+    first = registry.register(run(model), artifacts)
+    second = registry.register(run(model, "b" * 64), artifacts)
+    assert (first.version, second.version) == (1, 2)
+    assert registry.version(model, 2) == second
+    assert registry.versions(model) == [first, second]
+    assert second.digest == "b" * 64
+    assert second.metrics == {"roc_auc": 0.75}
+
+
+def test_the_lineage_is_on_the_version(registry: Registry, model: str, artifacts: Path) -> None:
+    registry.register(run(model), artifacts)
+    registry.tag(model, 1, "gate_verdict", "passed")
+    tags = registry.tags(model, 1)
+    assert tags["dag_id"] == "model.continuous_training"
+    assert tags["reason"] == "drift"
+    assert tags["gate_verdict"] == "passed"
+
+
+def test_the_same_model_on_the_same_snapshot_is_found(registry: Registry, model: str, artifacts: Path) -> None:
+    made = registry.register(run(model), artifacts)
+    assert registry.find(model, made.digest, made.snapshot) == made
+    assert registry.find(model, made.digest, "snapshots/other") is None
+
+
+def test_an_alias_moves_and_goes(registry: Registry, model: str, artifacts: Path) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        registry.register(run(model, digest), artifacts)
+    assert registry.champion(model) is None
+    registry.set_alias(model, "champion", 1)
+    registry.set_alias(model, "champion", 2)
+    assert registry.champion(model) == 2
+    registry.remove_alias(model, "champion")
+    registry.remove_alias(model, "champion")
+    assert registry.champion(model) is None
+
+
+def test_an_unknown_model_has_no_versions_and_no_champion(registry: Registry) -> None:
+    assert registry.versions("nobody") == []
+    assert registry.champion("nobody") is None
+
+
+def test_an_unknown_version_is_refused(registry: Registry, model: str, artifacts: Path) -> None:
+    registry.register(run(model), artifacts)
+    with pytest.raises(InputError, match="has no version 9"):
+        registry.version(model, 9)
+
+
+def test_mlflow_shows_the_whole_run(mlflow_url: str, model: str, artifacts: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    made = MlflowRegistry(mlflow_url).register(run(model), artifacts)
+    seen = MlflowClient(mlflow_url).get_run(made.run_id)
+    assert seen.info.status == "FINISHED"
+    assert seen.data.metrics == {"roc_auc": 0.75}
+    assert seen.data.params["max_depth"] == "6"
+    assert seen.data.tags["kilter.dataset_digest"] == "d" * 64
+    (dataset,) = seen.inputs.dataset_inputs
+    assert dataset.dataset.digest == "d" * 36
+    assert json.loads(dataset.dataset.source) == {"uri": "file:///store/snapshots/model/s"}
+    assert [item.path for item in MlflowClient(mlflow_url).list_artifacts(made.run_id, "model")] == ["model/model.ubj"]
+
+
+def test_an_mlflow_that_does_not_answer_is_unavailable_within_seconds(artifacts: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="KILTER_MLFLOW"):
+        MlflowRegistry(f"http://127.0.0.1:{free_port()}").champion("m")
+    assert time.monotonic() - started < 30
