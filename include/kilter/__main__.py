@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the command; returns the exit code: 0 fine, 1 fault, 2 wrong input, 75 try again."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Libraries tell of their inner life at INFO: hundreds of lines in a task's log.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("kilter").setLevel(logging.INFO)
     try:
         settings = Settings.from_environment(os.environ)
         result: int | None = options.run(options, settings)
