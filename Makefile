@@ -1,0 +1,79 @@
+# Kilter's commands; `make` alone lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WITH_TORCH := $(VENV)/.torch
+IMAGES := step serving
+PRODUCTION_IMAGES := step serving airflow haproxy
+LOCAL_IMAGES := postgres redis s3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down test unit lint venv haproxy engine images lock env up stop local-images
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: venv haproxy  ## the whole loop on a year of real flights; then everything stays up
+	@$(BIN)/python -m kilter demo up
+
+down:  ## stop what the demo started
+	@$(BIN)/python -m kilter demo down
+
+test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-to-end tests
+	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
+	@$(BIN)/python -m pytest
+
+unit: venv  ## the tests that need neither an engine nor minutes
+	@$(BIN)/python -m pytest -q -m "not engine and not e2e"
+
+lint: venv  ## linters, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=include:plugins $(BIN)/lint-imports
+
+venv: $(INSTALLED) $(if $(TORCH),$(WITH_TORCH))  ## the virtual environment, from requirements.lock (TORCH=1 adds torch)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "venv: Kilter needs Python 3.11, which '$(PYTHON)' is not: install it, or name it: make venv PYTHON=/usr/bin/python3.11" >&2; exit 1; }
+	@echo "venv: installing requirements.lock into $(VENV), a minute or two"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/|lib2to3' $(VENV)/lib >/dev/null || true
+	@$(BIN)/python -m pip install -qq --no-deps --editable .
+	@$(BIN)/python -m pip check
+	@touch $@
+
+# On a line of its own, without hashes: the CPU build is not on PyPI. What torch needs is installed already.
+$(WITH_TORCH): $(INSTALLED)
+	@$(BIN)/python -m pip install -qq "$$(grep '^torch==' requirements.txt)"
+	@touch $@
+
+haproxy:
+	@docker/install-haproxy
+
+engine:  ## prepare a bare Debian machine, as root: Docker, debootstrap, HAProxy
+	@docker/engine
+
+images:  ## build the step and serving images (TORCH=1 puts torch into the step image)
+	@docker/build $(if $(TORCH),--torch) $(IMAGES)
+
+lock: venv  ## rewrite the hash-pinned locks after a change to requirements.txt
+	@docker/lock
+
+env:  ## write a random .env for `make up`; never overwrites one
+	@docker/env
+
+up: .env  ## the production shape with Docker Compose
+	@docker/up
+
+stop:  ## stop the production shape; volumes stay
+	@docker/up --stop
+
+.env:
+	@echo "up: no .env with the installation's secrets: run 'make env', read it, then try again" >&2; exit 1
+
+local-images:  ## build what the production shape otherwise pulls: PostgreSQL, Redis, HAProxy, S3
+	@docker/build $(LOCAL_IMAGES)
