@@ -60,7 +60,7 @@ class PredictionLog:
         self._limit = buffer_rows
         self._entries: deque[Entry] = deque()
         self._rows = 0
-        self._dropped = 0
+        self._dropped = self._reported = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -94,8 +94,7 @@ class PredictionLog:
             except (KilterError, OSError) as error:
                 kept += group
                 self._log.error("%s: prediction log: %d requests wait to be written: %s", self._role, len(group), error)
-        if kept:
-            self._put_back(kept)
+        self._put_back(kept)
 
     def _write(self, group: list[Entry]) -> None:
         table = to_table(group, self._role)
@@ -108,9 +107,9 @@ class PredictionLog:
         with self._lock:
             self._entries.extendleft(reversed(entries))
             self._rows += sum(len(entry.scores) for entry in entries)
-            before = self._dropped
             self._shed()
-        if self._dropped > before:
+        if self._dropped > self._reported:
+            self._reported = self._dropped
             self._log.error("%s: prediction log: %d rows dropped so far, the oldest first", self._role, self._dropped)
 
     def _shed(self) -> None:

@@ -12,6 +12,9 @@ import msgspec
 from kilter.encoding import Matrix, Signature, encode
 from kilter.errors import DataError, InputError
 
+_YEARS = (1900, 2199)
+"""A time outside is a mistake, and readers of the log with nanoseconds could not hold it."""
+
 
 class RefusedRequest(InputError):
     """A request that cannot be answered; `status` is the HTTP status, always 4xx or 503."""
@@ -141,10 +144,12 @@ def _timestamps(name: str, columns: dict[str, Sequence[Any]], count: int, now: d
 def _timestamp(name: str, value: Any) -> datetime:
     try:
         parsed = datetime.fromisoformat(value)
-        if parsed.tzinfo is None:
+        if parsed.tzinfo is None or not _YEARS[0] <= parsed.year <= _YEARS[1]:
             raise ValueError
         return parsed.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise RefusedRequest(
-            400, f"column '{name}' got {value!r}: a time is a text with its offset, such as 2013-01-01T05:15:00Z"
+            400,
+            f"column '{name}' got {value!r}: a time is a text with its offset, such as 2013-01-01T05:15:00Z, "
+            f"in the years {_YEARS[0]} to {_YEARS[1]}",
         ) from None

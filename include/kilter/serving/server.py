@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 import msgspec
+import uvicorn
 
 import kilter
 from kilter.serving.models import LiveModels, LoadedModel
@@ -30,7 +33,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_BYTES = 4 * 1024 * 1024
 _KEEP_ALIVE_SECONDS = 120
 """Longer than HAProxy keeps an idle connection, so that it never sends on one that is being closed."""
+_FAREWELL_SECONDS = 0.7
+"""How long a server answers on while it says that it is not ready; HAProxy's checks need half of it to notice."""
 _DRAIN_SECONDS = 5
+"""How long what is in flight may take after that."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,6 +47,8 @@ class ModelServer:
     def __init__(self, models: LiveModels, log: PredictionLog) -> None:
         self._models = models
         self._log = log
+        self.leaving = False
+        """Whether it will soon end, and wants no more requests."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,6 +96,8 @@ class ModelServer:
 
     def _ready(self, name: str) -> dict[str, Any]:
         model = self._find(name)
+        if self.leaving:
+            raise RefusedRequest(503, "this server is about to end: ask another")
         answer = {
             "model": name,
             "version": model.deployment.version,
@@ -144,10 +154,7 @@ async def _body(receive: Receive) -> bytes:
 
 def serve(server: ModelServer, host: str, port: int, log: logging.Logger) -> None:
     """Answer on `host:port` until SIGTERM or SIGINT, then finish what is in flight and write the log."""
-    import uvicorn
-
-    log.info("model server listens on http://%s:%d", host, port)
-    uvicorn.run(
+    config = uvicorn.Config(
         server,
         host=host,
         port=port,
@@ -161,3 +168,22 @@ def serve(server: ModelServer, host: str, port: int, log: logging.Logger) -> Non
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    log.info("model server listens on http://%s:%d", host, port)
+    _Listener(config, server).run()
+
+
+class _Listener(uvicorn.Server):
+    """Takes leave before it closes its connections: a request that meets a closed one is lost."""
+
+    def __init__(self, config: uvicorn.Config, server: ModelServer) -> None:
+        super().__init__(config)
+        self._server = server
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._server.leaving:
+            super().handle_exit(sig, frame)
+            return
+        self._server.leaving = True
+        later = threading.Timer(_FAREWELL_SECONDS, super().handle_exit, (sig, frame))
+        later.daemon = True
+        later.start()

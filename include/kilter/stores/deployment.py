@@ -35,9 +35,10 @@ def read_deployment(objects: ObjectStore, role: Role, model: str) -> Deployment 
         DataError: the object is there and is no desired state.
     """
     key = _key(role, model)
-    if not objects.exists(key):
+    try:
+        text = objects.get(key)
+    except DataError:
         return None
-    text = objects.get(key)
     if text == _NOTHING:
         return None
     try:

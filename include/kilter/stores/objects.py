@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlparse
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kilter.errors import DataError, InputError, UnavailableError
 
@@ -238,7 +238,7 @@ def commit_dataset(
     """
     digests = {name: sha256(files[name]) for name in sorted(files)}
     content = Manifest(key="", digest="", files=digests, facts=dict(facts or {}))
-    digest = sha256(content.model_dump_json().encode())
+    digest = _digest_of(content)
     manifest = content.model_copy(update={"key": f"{prefix}/{digest}", "digest": digest})
     if not objects.exists(f"{manifest.key}/{MANIFEST}"):
         for name, data in files.items():
@@ -248,8 +248,28 @@ def commit_dataset(
 
 
 def read_manifest(objects: ObjectStore, key: str) -> Manifest:
-    """Read the manifest of a committed dataset; `DataError` when it was never committed."""
-    return Manifest.model_validate_json(objects.get(f"{key}/{MANIFEST}"))
+    """Read the manifest of a committed dataset.
+
+    Raises:
+        DataError: it was never committed, or is not what was committed under this digest.
+    """
+    data = objects.get(f"{key}/{MANIFEST}")
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{objects.uri(key)}/{MANIFEST} is no manifest: {error}: restore the object") from None
+    if manifest.key != key or manifest.digest != _digest_of(manifest) or not key.endswith(f"/{manifest.digest}"):
+        raise DataError(
+            f"{objects.uri(key)}/{MANIFEST} was altered: its content has digest {_digest_of(manifest)}, it says "
+            f"{manifest.digest}: restore the object or run the step that made it with --no-cache"
+        )
+    return manifest
+
+
+def _digest_of(manifest: Manifest) -> str:
+    """Digest over names and contents of the files and the facts, wherever they lie."""
+    content = manifest.model_copy(update={"key": "", "digest": ""})
+    return sha256(content.model_dump_json().encode())
 
 
 def read_file(objects: ObjectStore, manifest: Manifest, name: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -69,11 +68,11 @@ class Rollouts:
 
 
 @pytest.fixture
-def rollouts(installation: Installation, tmp_path: Path) -> Iterator[Rollouts]:
+def rollouts(installation: Installation, tmp_path: Path) -> Rollouts:
     for role in ("champion", "canary"):
         installation.servers.withdraw(role, MODEL)
         wait_until(lambda role=role: not installation.router.counters(MODEL)[role].up, f"HAProxy notices, {role}")
-    yield Rollouts(installation, tmp_path)
+    return Rollouts(installation, tmp_path)
 
 
 def test_the_first_version_becomes_champion_without_a_canary(rollouts):

@@ -1,0 +1,97 @@
+"""Whatever is sent, the server refuses it by name or answers it: never a 5xx, never an exception."""
+
+import asyncio
+import json
+import logging
+import math
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from kilter.serving.models import LiveModels
+from kilter.serving.prediction_log import PredictionLog
+from kilter.serving.server import ModelServer
+from kilter.spec import load_spec
+from kilter.stores.deployment import Deployment, write_deployment
+from kilter.stores.objects import FileObjects
+
+from .conftest import KEYS, MODEL, ROW, SPEC, make_model, split
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from([*KEYS, *ROW, "no_such_column"])
+PATHS = st.sampled_from(["invocations", "ready", "", "x/y"]) | st.text(max_size=8)
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    """A function that gives one request to the application and returns status and answer."""
+    objects = FileObjects(tmp_path_factory.mktemp("store"))
+    made = make_model(objects, load_spec(SPEC), 1)
+    write_deployment(objects, "champion", MODEL, Deployment(model=MODEL, version=1, key=made.key, digest=made.digest))
+    log = PredictionLog(objects, "champion", logging.getLogger("test"))
+    models = LiveModels(objects, "champion", lambda: [MODEL], logging.getLogger("test"))
+    models.refresh()
+    server = ModelServer(models, log)
+
+    def one(body, path=f"/models/{MODEL}/invocations", method="POST"):
+        sent = []
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message):
+            sent.append(message)
+
+        asyncio.run(server({"type": "http", "method": method, "path": path}, receive, send))
+        log.flush()
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+    return one
+
+
+def refused_or_answered(answer):
+    status, content = answer
+    assert status == 200 or 400 <= status < 500, content
+    assert content["request_id"]
+    if status == 200:
+        assert all(0 <= score <= 1 for score in content["predictions"])
+    else:
+        assert content["error"]
+
+
+many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@many
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+@example(b"[" * 1_000_000)
+@example(b'{"dataframe_records":[{"\\ud800":1}]}')
+def test_any_bytes(ask, body):
+    refused_or_answered(ask(body))
+
+
+@many
+@given(columns=st.lists(NAMES, max_size=4), data=st.lists(st.lists(JSON, max_size=4), max_size=3))
+def test_any_table(ask, columns, data):
+    refused_or_answered(ask(json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()))
+
+
+@many
+@given(name=NAMES, value=JSON | st.sampled_from([1e39, -1e39, 10**400, "9999-12-31T23:59:59-12:00", "\x00"]))
+@example(name="distance", value=math.inf)
+@example(name="flight_id", value="\ud800")
+@example(name="scheduled_departure", value="0001-01-01T00:00:00+12:00")
+def test_any_value_in_an_otherwise_good_row(ask, name, value):
+    refused_or_answered(ask(json.dumps(split({**KEYS, **ROW, name: value})).encode()))
+
+
+@many
+@given(path=PATHS, method=st.sampled_from(["GET", "POST", "PUT"]))
+def test_any_path_and_method(ask, path, method):
+    status, content = ask(b"{}", f"/models/{MODEL}/{path}", method)
+    assert status == 200 or 400 <= status < 500, content
