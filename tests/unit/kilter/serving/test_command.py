@@ -25,7 +25,7 @@ def test_haproxy_config_without_models_is_wrong_input(monkeypatch, capsys, tmp_p
 
 
 def test_a_server_imports_nothing_heavy_before_it_loads_a_model():
-    names = "models prediction_log request server haproxy".split()
+    names = ["models", "prediction_log", "request", "server", "haproxy"]
     code = f"import sys, {', '.join(f'kilter.serving.{name}' for name in names)}, pyarrow.parquet\n"
     code += f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
