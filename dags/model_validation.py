@@ -20,6 +20,7 @@ from kilter_airflow.fleet import NO_CACHE, VERSION_PARAM, common, passed
 from kilter_airflow.operators import StageOperator, StepOperator
 from kilter_airflow.serving import StartServerOperator, StopServerOperator
 
+CHECKS = ["check_thresholds", "check_against_champion", "check_serving_fitness"]
 VERSION = "{{ params.version }}"
 
 
@@ -32,15 +33,9 @@ def build(spec: ModelSpec) -> None:
     def model_validation() -> None:
         start = StartServerOperator(task_id="start_server", model=spec.name, version=VERSION)
         stop = StopServerOperator(task_id="stop_server", server="start_server")
-        candidate = {"version": VERSION}
-        served = {**candidate, "endpoint": "{{ ti.xcom_pull('start_server') }}"}
-        checks = StepOperator.partial(task_id="check", model=spec.name).expand_kwargs(
-            [
-                {"step": "check_thresholds", "inputs": candidate},
-                {"step": "check_against_champion", "inputs": candidate},
-                {"step": "check_serving_fitness", "inputs": served},
-            ]
-        )
+        checks = StepOperator.partial(
+            task_id="check", model=spec.name, inputs={"version": VERSION, "endpoint": start.output}
+        ).expand(step=CHECKS)
         judge = StepOperator(
             task_id="judge",
             step="judge",
