@@ -14,7 +14,7 @@ from rich.console import Console
 from kilter.demo import summary
 from kilter.demo.airflow import Airflow
 from kilter.demo.loop import Loop
-from kilter.demo.services import Services
+from kilter.demo.services import Services, executable
 from kilter.demo.stack import Stack, build_images, choose_runtime, clean, take_down
 from kilter.settings import Settings
 from kilter.spec import load_spec
@@ -52,7 +52,7 @@ def up(options: Options, settings: Settings) -> None:
     repository = Path.cwd()
     runtime, reason = choose_runtime(options.runtime, repository)
     say(f"steps run in the {runtime} runtime: {reason}")
-    take_down(settings.home, say)
+    take_down(settings, say)
     if clean(settings.home):
         say(f"removed the state of an earlier demo in {settings.home}")
     if runtime == "docker":
@@ -72,7 +72,7 @@ def up(options: Options, settings: Settings) -> None:
 
 def down(settings: Settings) -> None:
     """Stop what `up` started."""
-    take_down(settings.home, print)
+    take_down(settings, print)
 
 
 def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
@@ -85,7 +85,7 @@ def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
     for service in servers:
         services.wait(service)
         say(f"{service.name} answers at {service.ready}")
-    airflow = Airflow(stack.airflow_url, password)
+    airflow = Airflow(stack.airflow_url, password, [executable("airflow", "run 'make venv'")], stack.environment())
     airflow.log_in()
     settings = stack.settings
     return Loop(

@@ -124,7 +124,9 @@ class Stack:
         ]
         command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--workers", "1", "--serve-artifacts"]
         command += ["--artifacts-destination", f"file://{home}/artifacts"]
-        return Service("mlflow", command, f"{self.settings.mlflow}/health")
+        # Its job workers, which nothing here uses, would take a gigabyte.
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        return Service("mlflow", command, f"{self.settings.mlflow}/health", quiet)
 
     def _server(self, role: Literal["champion", "canary"]) -> Service:
         url = getattr(self.settings, role)
@@ -174,17 +176,17 @@ def build_images(repository: Path) -> None:
     Raises:
         KilterError: the build failed; its own output says why.
     """
-    if subprocess.run([str(repository / "docker" / "build")], check=False).returncode:
+    if subprocess.run([str(repository / "docker" / "build"), "step", "serving"], check=False).returncode:
         raise KilterError("the images could not be built: see above; '--runtime process' does without them")
 
 
-def take_down(home: Path, report: Callable[[str], None]) -> None:
+def take_down(settings: Settings, report: Callable[[str], None]) -> None:
     """Stop the demo's servers, and remove step containers that ended workers left behind."""
-    Services(home).stop(report)
+    Services(settings.home).stop(report)
     client = shutil.which("docker")
     if client is None:
         return
-    label = f"label=kilter.home={home}"
+    label = f"label=kilter.store={settings.objects}"
     found = subprocess.run([client, "ps", "-aq", "--filter", label], capture_output=True, text=True, check=False)
     for container in found.stdout.split():
         subprocess.run([client, "rm", "-f", container], capture_output=True, check=False)
