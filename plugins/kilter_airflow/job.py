@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from kilter.spec import ModelSpec
 from kilter.step import RunInfo, StepInfo, StepModel, result_key
@@ -83,14 +84,14 @@ class Ended:
         return self.lines[-1] if self.lines else "it printed nothing"
 
 
-def task_labels(run: RunInfo, map_index: int, store: str) -> Mapping[str, str]:
+def task_labels(run: RunInfo, map_index: int, home: Path) -> Mapping[str, str]:
     """Labels that name a task instance, in all its tries, of this installation only.
 
     Args:
-        store: the object store's address, which tells installations on one engine apart.
+        home: the home folder, which tells installations on one engine apart.
     """
     return {
-        "kilter.store": store,
+        "kilter.home": str(home),
         "kilter.dag_id": run.dag_id,
         "kilter.run_id": run.run_id,
         "kilter.task_id": run.task_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
@@ -35,13 +36,13 @@ class ReapOperator(BaseOperator):
             return found.get(run_id, {})
 
         try:
-            return self._reap(connect(), settings.stores.objects, states)
+            return self._reap(connect(), settings.stores.home, states)
         except KilterError as error:
             raise AirflowException(f"{type(error).__name__}: {error}") from error
 
-    def _reap(self, engine: Engine, store: str, states: States) -> int:
+    def _reap(self, engine: Engine, home: Path, states: States) -> int:
         removed = 0
-        for found in engine.find({"kilter.store": store}):
+        for found in engine.find({"kilter.home": str(home)}):
             labels = found["Labels"]
             if found["Created"] < time.time() - YOUNG_SECONDS and is_orphan(labels, states):
                 self.log.info("removing container %s of %s", found["Id"][:12], labels)

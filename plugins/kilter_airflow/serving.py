@@ -154,7 +154,7 @@ class ContainerServer:
 
     @property
     def _labels(self) -> dict[str, str]:
-        return dict(task_labels(self.run, -1, self.settings.stores.objects))
+        return dict(task_labels(self.run, -1, self.settings.stores.home))
 
     def __str__(self) -> str:
         return f"container of {self.settings.serving_image}"

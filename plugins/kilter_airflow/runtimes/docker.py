@@ -190,7 +190,7 @@ class DockerRuntime:
 
         Containers with other inputs or code, and those that failed, are removed.
         """
-        self._labels = task_labels(job.run, job.map_index, self._settings.stores.objects)
+        self._labels = task_labels(job.run, job.map_index, self._settings.stores.home)
         for found in self._engine.find(self._labels):
             labels, identity = found["Labels"], found["Id"]
             earlier = job.as_attempt(labels.get("kilter.attempt", ""))
