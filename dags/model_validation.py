@@ -47,7 +47,7 @@ def build(spec: ModelSpec) -> None:
             model=spec.name,
             stage="canary_promotion",
             once=f"version-{VERSION}",
-            conf={"version": VERSION},
+            conf=f'{{"version": {VERSION}}}',  # JSON, which keeps it a number
             only_if=passed("judge"),
         )
 

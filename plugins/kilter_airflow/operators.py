@@ -185,19 +185,27 @@ class StageOperator(Conditional, TriggerDagRunOperator):
         model: name of the model.
         stage: the DAG's name after the model's.
         once: run id of the started run; when there is such a run already, this task is skipped.
-        conf: Params of the started run; templated.
+        conf: Params of the started run, as a mapping or as JSON; templated, and every value in a template becomes
+            text, so that a number in one needs the JSON form.
         only_if: facts of which one must hold, else the task is skipped.
     """
 
     ui_color = "#f3eadb"
 
     def __init__(
-        self, *, model: str, stage: str, once: str, conf: Mapping[str, Any], only_if: Sequence[Fact] = (), **kwargs: Any
+        self,
+        *,
+        model: str,
+        stage: str,
+        once: str,
+        conf: Mapping[str, Any] | str,
+        only_if: Sequence[Fact] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             trigger_dag_id=f"{model}.{stage}",
             trigger_run_id=once,
-            conf=dict(conf),
+            conf=conf,
             logical_date=None,
             skip_when_already_exists=True,
             only_if=only_if,
