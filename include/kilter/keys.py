@@ -38,8 +38,15 @@ def interval_key(kind: str, model: str, start: datetime) -> str:
 
 
 def interval_start(key: str) -> datetime:
-    """Start of the interval that an `interval_key` belongs to."""
-    return parse_stamp(key.rpartition("/")[2].removesuffix(".parquet"))
+    """Start of the interval that an `interval_key` belongs to.
+
+    Raises:
+        DataError: the key has another form.
+    """
+    try:
+        return parse_stamp(key.rpartition("/")[2].removesuffix(".parquet"))
+    except ValueError:
+        raise _foreign(key, "20130131T000000.parquet") from None
 
 
 def intervals_touching(keys: Sequence[str], start: datetime, end: datetime) -> list[str]:
@@ -48,11 +55,13 @@ def intervals_touching(keys: Sequence[str], start: datetime, end: datetime) -> l
     An interval lasts until the next one starts, the last one for ever.
 
     >>> keys = [f"features/m/2013{month:02}01T000000.parquet" for month in (1, 2, 3)]
+    >>> intervals_touching([], datetime(2013, 1, 30, tzinfo=UTC), datetime(2013, 2, 2, tzinfo=UTC))
+    []
     >>> intervals_touching(keys, datetime(2013, 1, 30, tzinfo=UTC), datetime(2013, 2, 2, tzinfo=UTC)) == keys[:2]
     True
     """
     starts = [interval_start(key) for key in keys]
-    ends = [*starts[1:], datetime.max.replace(tzinfo=UTC)]
+    ends = [*starts, datetime.max.replace(tzinfo=UTC)][1:]
     return [key for key, first, last in zip(keys, starts, ends, strict=True) if first <= end and last > start]
 
 
@@ -66,7 +75,8 @@ def prediction_span(key: str) -> tuple[datetime, datetime]:
     try:
         return parse_stamp(first), parse_stamp(rest.partition("_")[0])
     except ValueError:
-        raise DataError(
-            f"prediction log: object '{key}' has no name like 20130131T000000_20130131T235959_champion_<id>.parquet: "
-            "remove it from there"
-        ) from None
+        raise _foreign(key, "20130131T000000_20130131T235959_champion_<id>.parquet") from None
+
+
+def _foreign(key: str, form: str) -> DataError:
+    return DataError(f"object '{key}' has no name like {form}: remove it from there")

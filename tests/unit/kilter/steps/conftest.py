@@ -1,0 +1,138 @@
+"""A small model of taxi rides with real stores in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kilter.settings import Settings
+from kilter.step import Result, RunInfo, run_step
+from kilter.stores.ledger import Ledger
+from kilter.stores.objects import FileObjects
+
+MODEL_YAML = """
+name: rides
+description: Whether a ride takes more than 20 minutes.
+owner: tests
+task: binary
+entity: ride_id
+timestamp: started_at
+label: {column: slow, timestamp: ended_at, delay: 1h}
+schedule: {cron: "0 0 * * *", start: 2024-01-01T00:00:00Z}
+source:
+  kind: files
+  lookback: 1d
+  tables:
+    rides: {timestamp: started_at, key: [ride_id], path: data/*.parquet}
+features:
+  ttl: 1d
+  online: 12h
+  columns:
+    - {name: fare}
+    - {name: zone, kind: categorical, categories: [north, south]}
+training: {trainer: xgboost, minimum_rows: 100}
+evaluation: {metrics: [roc_auc]}
+gate: {thresholds: {roc_auc: 0.5}}
+"""
+
+FEATURES_PY = """
+def build(tables, label_delay):
+    return tables["rides"].select("ride_id", "started_at", "zone", "fare")
+
+
+def labels(tables):
+    rides = tables["rides"]
+    ended = rides.filter(rides.ended_at.notnull())
+    return ended.select("ride_id", "started_at", "ended_at", slow=(ended.minutes > 20).cast("int8"))
+"""
+
+EXPECTATIONS = {
+    "tables": {
+        "rides": {
+            "ride_id": {"type": "text"},
+            "started_at": {"type": "time"},
+            "ended_at": {"type": "time", "nulls": 0.2},
+            "zone": {"type": "text", "categories": ["north", "south"]},
+            "fare": {"type": "number", "minimum": 0, "maximum": 500, "outliers": 0.01},
+            "minutes": {"type": "number", "nulls": 0.2, "minimum": 0, "maximum": 600},
+        }
+    }
+}
+
+DAY = timedelta(days=1)
+
+
+class Rides:
+    """The model's folder and stores, and short ways to run its steps."""
+
+    START = datetime(2024, 1, 1, tzinfo=UTC)
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "models/rides"
+        self.settings = Settings.from_environment({"KILTER_HOME": str(home)})
+        self.objects = FileObjects(home / "store")
+        self.ledger = Ledger(self.settings.ledger)
+        (self.folder / "data").mkdir(parents=True)
+        (self.folder / "model.yaml").write_text(MODEL_YAML)
+        (self.folder / "features.py").write_text(FEATURES_PY)
+        (self.folder / "expectations.json").write_text(json.dumps(EXPECTATIONS))
+        self.ledger.migrate()
+
+    def day(self, number: int) -> dict[str, str]:
+        """Inputs for the interval of day `number`, counted from 0."""
+        start = self.START + number * DAY
+        return {"start": start.isoformat(), "end": (start + DAY).isoformat()}
+
+    def frame(self, number: int, rows: int = 96) -> pd.DataFrame:
+        """A day of good rides, one every 15 minutes by default; each tenth has no end."""
+        times = pd.date_range(self.START + number * DAY, periods=rows, freq=DAY / rows)
+        place = pd.Series(range(rows))
+        minutes = (place * 7 % 40).astype(float).mask(place % 10 == 9)
+        return pd.DataFrame(
+            {
+                "ride_id": [f"{number}-{index}" for index in place],
+                "started_at": times,
+                "ended_at": times + pd.to_timedelta(minutes, unit="m"),
+                "zone": place.mod(2).map({0: "north", 1: "south"}),
+                "fare": 5.0 + place % 30,
+                "minutes": minutes,
+            }
+        )
+
+    def deliver(self, number: int, frame: pd.DataFrame | None = None) -> None:
+        """Put a day's file where the source looks for it; by default a good one."""
+        found = self.frame(number) if frame is None else frame
+        found.to_parquet(self.folder / f"data/{number}.parquet", index=False)
+
+    def run(self, step: str, **inputs: Any) -> dict[str, Any]:
+        """Run a step and return its outputs."""
+        return self.result(step, **inputs).outputs
+
+    def result(self, step: str, **inputs: Any) -> Result:
+        return run_step(step, self.folder, inputs, RunInfo(), self.settings, logging.getLogger("test"))
+
+    def ingest(self, number: int, frame: pd.DataFrame | None = None) -> dict[str, Any]:
+        """Deliver a day and run extract, validate_batch and build_features; outputs of the last, with the verdict's."""
+        self.deliver(number, frame)
+        batch = self.run("extract", **self.day(number))["batch"]
+        verdict = self.run("validate_batch", batch=batch, **self.day(number))
+        if verdict["verdict"] != "passed":
+            return verdict
+        return verdict | self.run("build_features", batch=batch, **self.day(number))
+
+    def change_spec(self, change: Callable[[str], str]) -> None:
+        """Rewrite model.yaml."""
+        file = self.folder / "model.yaml"
+        file.write_text(change(file.read_text()))
+
+
+@pytest.fixture
+def rides(tmp_path: Path) -> Rides:
+    return Rides(tmp_path)

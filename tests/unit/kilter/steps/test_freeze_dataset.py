@@ -1,0 +1,124 @@
+"""freeze_dataset: point in time, by time, under a digest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kilter.errors import DataError
+from kilter.stores.objects import read_file, read_manifest
+from kilter.stores.parquet import from_parquet
+
+
+def parts(rides: Any, snapshot: str) -> dict[str, pd.DataFrame]:
+    manifest = read_manifest(rides.objects, snapshot)
+    return {
+        name.removesuffix(".parquet"): from_parquet(read_file(rides.objects, manifest, name), name).to_pandas()
+        for name in manifest.files
+    }
+
+
+def rows(rides: Any, snapshot: str) -> pd.DataFrame:
+    return pd.concat([parts(rides, snapshot)[name] for name in ("train", "validation", "test")], ignore_index=True)
+
+
+@pytest.fixture
+def ingested(rides: Any) -> Any:
+    for day in range(4):
+        rides.ingest(day)
+    return rides
+
+
+def test_a_snapshot_is_labels_joined_with_features_split_by_time(ingested: Any) -> None:
+    outputs = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    found = parts(ingested, outputs["snapshot"])
+    assert outputs["rows"] == {name: len(frame) for name, frame in found.items()}
+    for frame in found.values():
+        assert list(frame.columns) == ["ride_id", "started_at", "fare", "zone", "slow"]
+    assert found["train"].started_at.max() < found["validation"].started_at.min()
+    assert found["validation"].started_at.max() < found["test"].started_at.min()
+    reference = pd.concat([ingested.frame(day) for day in range(4)])
+    expected = reference[reference.ended_at + timedelta(hours=1) <= "2024-01-05T00:00:00Z"]
+    everything = rows(ingested, outputs["snapshot"])
+    assert everything.ride_id.tolist() == expected.ride_id.tolist()
+    assert everything.fare.tolist() == expected.fare.tolist()
+    assert everything.slow.tolist() == (expected.minutes > 20).astype(int).tolist()
+
+
+def test_a_label_counts_only_from_its_delay_after_the_outcome(ingested: Any) -> None:
+    """Ride 2-47 started 11:45 and ended 11:54 (329 % 40 = 9 minutes later), known to us at 12:54."""
+    before = ingested.run("freeze_dataset", as_of="2024-01-03T12:53:59Z")["snapshot"]
+    after = ingested.run("freeze_dataset", as_of="2024-01-03T12:54:00Z")["snapshot"]
+    assert "2-47" not in set(rows(ingested, before).ride_id)
+    assert "2-47" in set(rows(ingested, after).ride_id)
+
+
+def test_intervals_ingested_later_do_not_change_a_snapshot_of_the_past(rides: Any) -> None:
+    for day in range(3):
+        rides.ingest(day)
+    before = rides.run("freeze_dataset", as_of="2024-01-04T00:00:00Z")
+    rides.ingest(3)
+    assert rides.run("freeze_dataset", as_of="2024-01-04T00:00:00Z") == before
+
+
+def test_the_same_world_gives_the_same_bytes(ingested: Any) -> None:
+    first = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    assert ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z") == first
+    assert len(ingested.objects.list("snapshots/rides/")) == 4
+
+
+def test_the_facts_name_the_time_the_rows_and_the_passed_batches(ingested: Any) -> None:
+    ingested.ingest(1, ingested.frame(1).assign(fare=-1.0))
+    outputs = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    facts = read_manifest(ingested.objects, outputs["snapshot"]).facts
+    passed = sorted(row["digest"] for row in ingested.ledger.batches("rides", verdict="passed"))
+    assert facts == {
+        "as_of": "2024-01-05T00:00:00+00:00",
+        "rows": outputs["rows"],
+        "without_features": 0,
+        "batches": passed,
+    }
+    assert len(passed) == 4
+
+
+def test_the_training_window_leaves_older_labels_out(ingested: Any) -> None:
+    ingested.change_spec(lambda text: text.replace("minimum_rows: 100", "minimum_rows: 100, window: 2d"))
+    snapshot = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")["snapshot"]
+    assert rows(ingested, snapshot).started_at.min() >= pd.Timestamp("2024-01-02T23:00:00Z")
+
+
+def test_labels_whose_features_are_gone_are_left_out_and_counted(ingested: Any) -> None:
+    (ingested.objects.root / "features/rides/20240102T000000.parquet").unlink()
+    outputs = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    assert not rows(ingested, outputs["snapshot"]).ride_id.str.startswith("1-").any()
+    facts = read_manifest(ingested.objects, outputs["snapshot"]).facts
+    assert facts["without_features"] == int(ingested.frame(1).ended_at.notna().sum())
+
+
+def test_no_labels_is_a_data_error_with_the_cure(rides: Any) -> None:
+    with pytest.raises(DataError, match=r"no labels known by 2024-01-05.*run rides\.feature_ingestion"):
+        rides.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+
+
+def test_too_few_rows_is_a_data_error_with_the_figures(rides: Any) -> None:
+    rides.ingest(0)
+    with pytest.raises(DataError, match=r"has 82 labelled rows .* training\.minimum_rows asks for 100"):
+        rides.run("freeze_dataset", as_of="2024-01-02T00:00:00Z")
+
+
+def test_one_class_only_is_a_data_error_that_names_the_part(rides: Any) -> None:
+    for day in range(3):
+        rides.ingest(day, rides.frame(day).assign(minutes=5.0))
+    with pytest.raises(DataError, match=r"the train part's .* have the classes \[0\] of 'slow', needed are 0 and 1"):
+        rides.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+
+
+def test_a_truncated_label_object_is_a_data_error(ingested: Any) -> None:
+    key = "labels/rides/20240102T000000.parquet"
+    ingested.objects.put(key, ingested.objects.get(key)[:-20])
+    with pytest.raises(DataError, match=r"20240102T000000\.parquet is not readable Parquet"):
+        ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    assert ingested.objects.list("snapshots/") == []
