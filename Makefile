@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WITH_TORCH := $(VENV)/.torch
 IMAGES := step serving
-PRODUCTION_IMAGES := step serving airflow haproxy
-LOCAL_IMAGES := postgres redis s3
+LOCAL_IMAGES := postgres redis haproxy s3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo down test unit lint venv haproxy engine images lock env up stop local-images
