@@ -1,0 +1,87 @@
+"""How the DAGs follow from a model's spec: schedule, order, pools, and what runs after what."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pendulum
+import pytest
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
+
+from kilter_airflow.timetables import IntervalTimetable
+
+from .test_dag_policy import MODELS, copy_model, parse
+
+
+@pytest.fixture
+def dags(monkeypatch: pytest.MonkeyPatch) -> dict[str, DAG]:
+    return parse(MODELS, monkeypatch).dags
+
+
+def month(number: int) -> pendulum.DateTime:
+    return pendulum.datetime(2013, number, 1)
+
+
+def test_every_dag_survives_serialisation(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        DagSerialization.from_dict(DagSerialization.to_dict(dag))
+
+
+def test_intervals_follow_the_models_cron_and_end_with_its_data() -> None:
+    timetable = IntervalTimetable("0 0 1 * *", datetime(2013, 3, 1, tzinfo=UTC))
+    whole = TimeRestriction(earliest=month(1), latest=None, catchup=True)
+    found, last = [], None
+    while info := timetable.next_dagrun_info(last_automated_data_interval=last, restriction=whole):
+        last = info.data_interval
+        found.append((last.start, last.end))
+    assert found == [(month(1), month(2)), (month(2), month(3))]
+
+
+def test_a_run_by_hand_after_the_data_ended_gets_the_last_interval() -> None:
+    timetable = IntervalTimetable("0 0 1 * *", datetime(2013, 3, 1, tzinfo=UTC))
+    interval = timetable.infer_manual_data_interval(run_after=pendulum.datetime(2026, 11, 20))
+    assert (interval.start, interval.end) == (month(2), month(3))
+
+
+def test_the_schedule_survives_serialisation_without_an_end_too(dags: dict[str, DAG]) -> None:
+    for end in (None, datetime(2014, 1, 1, tzinfo=UTC)):
+        timetable = IntervalTimetable("0 0 1 * *", end)
+        again = IntervalTimetable.deserialize(timetable.serialize())
+        assert again.serialize() == timetable.serialize()
+
+
+def test_no_dag_has_an_end_date_because_airflow_would_never_start_runs_made_by_hand_after_it(
+    dags: dict[str, DAG],
+) -> None:
+    assert all(dag.end_date is None for dag in dags.values())
+
+
+def test_the_canary_climbs_the_models_weights_and_always_ends_in_roll_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_model(tmp_path / "train_delay", **{"weights: [10, 50, 100]": "weights: [25, 100]"})
+    dag = parse(tmp_path, monkeypatch).dags["train_delay.canary_promotion"]
+    order = [task.task_id for task in dag.topological_sort()]
+    assert order[:6] == ["stage", "shift_25", "judge_25", "shift_100", "judge_100", "promote"]
+    assert dag.get_task("roll_back").is_teardown
+    assert dag.get_task("roll_back").on_failure_fail_dagrun
+
+
+def test_the_trial_server_is_always_removed(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.model_validation"]
+    assert dag.get_task("start_server").is_setup
+    assert dag.get_task("stop_server").is_teardown
+
+
+def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_model(tmp_path / "train_delay", **{"resources:\n": "resources:\n  gpu: 1\n"})
+    training = parse(tmp_path, monkeypatch).dags["train_delay.continuous_training"]
+    assert [task.task_id for task in training.tasks if task.pool == "gpu"] == ["train"]
+
+
+def test_a_steps_time_limit_is_the_models(dags: dict[str, DAG]) -> None:
+    train = dags["flight_delay.continuous_training"].get_task("train")
+    assert train.execution_timeout.total_seconds() == 30 * 60
