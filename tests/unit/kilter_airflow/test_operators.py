@@ -1,0 +1,94 @@
+"""`StepOperator` in the process runtime: what its errors mean to Airflow, and what it reuses."""
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from kilter_airflow.conditions import Fact
+from kilter_airflow.operators import StepOperator
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@dataclass
+class Task:
+    """What the operator asks of a running task instance."""
+
+    outputs: dict[tuple[str, str], Any] = field(default_factory=dict)
+    dag_id: str = "waiting.dag"
+    run_id: str = "run"
+    task_id: str = "extract"
+    try_number: int = 1
+    map_index: int = -1
+    dag_version_id: str = "v1"
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    bundle_instance: Any = field(default_factory=lambda: SimpleNamespace(version="abc"))
+
+    def xcom_pull(self, task_ids: str, key: str) -> Any:
+        return self.outputs.get((task_ids, key))
+
+
+def context(**outputs: Any) -> dict[str, Any]:
+    return {"ti": Task({("judge", key): value for key, value in outputs.items()}), "params": {}}
+
+
+def extract(start: int, end: int, **arguments: Any) -> StepOperator:
+    inputs = {"start": f"{start}-01-01T00:00:00Z", "end": f"{end}-01-01T00:00:00Z"}
+    return StepOperator(task_id="extract", step="extract", model="waiting", inputs=inputs, **arguments)
+
+
+def run(operator: StepOperator, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Execute as a task runner does, without its guard against nested calls."""
+    return operator._result(given or context()).outputs
+
+
+def test_a_step_returns_its_outputs(home: Path) -> None:
+    outputs = run(extract(2000, 2001))
+    assert outputs["batch"].startswith("batches/waiting/")
+    assert outputs["rows"] == {"facts": 1}
+
+
+def test_wrong_input_is_not_tried_again(home: Path) -> None:
+    with pytest.raises(AirflowFailException, match=r"no retry cures: InputError: extract: end .* is not after start"):
+        run(extract(2002, 2001))
+
+
+def test_an_input_of_the_wrong_type_is_refused_before_anything_starts(home: Path) -> None:
+    operator = StepOperator(task_id="x", step="extract", model="waiting", inputs={"start": "soon"})
+    with pytest.raises(AirflowFailException, match=r"InputError: step 'extract' inputs: start: .*\(got 'soon'\); end"):
+        operator.execute.__wrapped__(operator, context())
+
+
+def test_a_missing_engine_is_a_clear_error_and_no_other_runtime_is_taken(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KILTER_RUNTIME", "docker")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/no.sock")
+    operator = extract(2000, 2001)
+    with pytest.raises(
+        AirflowException, match=r"no Docker engine answers .*make engine.*KILTER_RUNTIME=process"
+    ) as caught:
+        operator.execute.__wrapped__(operator, context())
+    assert not isinstance(caught.value, AirflowFailException)
+    assert not (home / "store/begun").exists()
+
+
+def test_a_task_whose_fact_does_not_hold_is_skipped_and_says_which() -> None:
+    operator = extract(2000, 2001, only_if=[Fact("judge", "verdict", "passed"), Fact("judge", "first", True)])
+    with pytest.raises(AirflowSkipException, match="verdict of 'judge' is 'passed' or if first of 'judge' is True"):
+        operator.pre_execute(context(verdict="failed", first=False))
+
+
+def test_a_task_runs_when_one_of_its_facts_holds() -> None:
+    operator = extract(2000, 2001, only_if=[Fact("judge", "verdict", "passed"), Fact("judge", "first", True)])
+    operator.pre_execute(context(verdict="failed", first=True))
+
+
+def test_a_task_that_put_out_nothing_is_no_fact() -> None:
+    with pytest.raises(AirflowSkipException):
+        extract(2000, 2001, only_if=[Fact("judge", "verdict", "passed")]).pre_execute(context())
