@@ -12,6 +12,7 @@ import io
 import logging
 import sqlite3
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime, timedelta
@@ -271,7 +272,10 @@ def _duckdb_in_utc() -> Iterator[None]:
     backend.raw_sql("SET TimeZone = 'UTC'")
     ibis.options.default_backend = backend
     try:
-        yield
+        with warnings.catch_warnings():
+            # Feast makes these visible, and Ibis 12 is older than DuckDB 2.0's renaming.
+            warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+            yield
     finally:
         ibis.options.default_backend = before
         backend.disconnect()

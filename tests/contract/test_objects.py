@@ -1,0 +1,195 @@
+"""Every object store keeps the same promises: files, S3 (a moto server) and memory."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kilter.errors import DataError, InputError, UnavailableError
+from kilter.stores.objects import (
+    MANIFEST,
+    FileObjects,
+    MemoryObjects,
+    ObjectStore,
+    S3Objects,
+    commit_dataset,
+    open_objects,
+    read_file,
+    read_manifest,
+)
+
+
+@pytest.fixture(params=["file", "memory", "s3", "s3 below a prefix"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "file":
+        return FileObjects(tmp_path / "store")
+    if request.param == "memory":
+        return MemoryObjects()
+    bucket: str = request.getfixturevalue("bucket")
+    return S3Objects(bucket, "some/prefix/" if "prefix" in request.param else "")
+
+
+def test_what_was_put_is_got(objects: ObjectStore) -> None:
+    objects.put("a/b.bin", b"\x00one")
+    assert objects.get("a/b.bin") == b"\x00one"
+    assert objects.exists("a/b.bin")
+
+
+def test_a_second_put_replaces_the_first(objects: ObjectStore) -> None:
+    objects.put("a", b"a longer first")
+    objects.put("a", b"second")
+    assert objects.get("a") == b"second"
+
+
+def test_an_object_may_be_empty(objects: ObjectStore) -> None:
+    objects.put("empty", b"")
+    assert objects.get("empty") == b""
+
+
+def test_an_absent_object_is_a_data_error_that_names_it(objects: ObjectStore) -> None:
+    assert not objects.exists("a/b")
+    with pytest.raises(DataError, match=r"no object at .*a/b: it was never committed"):
+        objects.get("a/b")
+
+
+def test_a_folder_is_no_object(objects: ObjectStore) -> None:
+    objects.put("a/b", b"")
+    assert not objects.exists("a")
+    with pytest.raises(DataError, match="no object at"):
+        objects.get("a")
+
+
+def test_a_list_is_sorted_and_knows_prefixes_inside_names(objects: ObjectStore) -> None:
+    for key in ("m/2", "m/10", "m/1/x", "mm/1", "n"):
+        objects.put(key, b"")
+    assert objects.list("m/") == ["m/1/x", "m/10", "m/2"]
+    assert objects.list("m/1") == ["m/1/x", "m/10"]
+    assert objects.list("m") == ["m/1/x", "m/10", "m/2", "mm/1"]
+    assert objects.list("") == ["m/1/x", "m/10", "m/2", "mm/1", "n"]
+    assert objects.list("absent/") == []
+
+
+def test_a_uri_ends_with_the_key(objects: ObjectStore) -> None:
+    assert objects.uri("a/b").endswith("/a/b")
+
+
+def test_readers_see_a_whole_object_or_the_one_before(objects: ObjectStore) -> None:
+    """While one thread replaces an object, another never reads a mixture or nothing."""
+    versions = [bytes([number]) * 300_000 for number in range(8)]
+    objects.put("hot", versions[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for version in versions:
+            objects.put("hot", version)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        assert objects.get("hot") in versions
+    writer.join()
+
+
+def test_a_dataset_is_found_under_its_digest(objects: ObjectStore) -> None:
+    made = commit_dataset(objects, "sets", {"a.bin": b"1", "b.bin": b"2"}, {"rows": 2})
+    assert made.key == f"sets/{made.digest}"
+    assert read_manifest(objects, made.key) == made
+    assert read_file(objects, made, "b.bin") == b"2"
+    assert made.facts == {"rows": 2}
+
+
+def test_equal_content_is_one_dataset_and_other_facts_are_another(objects: ObjectStore) -> None:
+    first = commit_dataset(objects, "sets", {"a": b"1", "b": b"2"}, {"rows": 2})
+    assert commit_dataset(objects, "sets", {"b": b"2", "a": b"1"}, {"rows": 2}) == first
+    assert commit_dataset(objects, "sets", {"a": b"1", "b": b"2"}, {"rows": 3}).digest != first.digest
+    assert len(objects.list("sets/")) == 6
+
+
+def test_without_its_manifest_a_dataset_does_not_exist(objects: ObjectStore) -> None:
+    objects.put("sets/abc/a", b"1")
+    with pytest.raises(DataError, match="never committed"):
+        read_manifest(objects, "sets/abc")
+
+
+def test_the_manifest_is_written_after_every_file(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    put = objects.put
+    monkeypatch.setattr(objects, "put", lambda key, data: (written.append(key), put(key, data)))
+    made = commit_dataset(objects, "sets", {"a": b"1", "b": b"2"})
+    assert written[-1] == f"{made.key}/{MANIFEST}"
+    assert len(written) == 3
+
+
+def test_an_altered_file_is_a_data_error_with_both_digests(objects: ObjectStore) -> None:
+    made = commit_dataset(objects, "sets", {"a": b"1"})
+    objects.put(f"{made.key}/a", b"2")
+    with pytest.raises(DataError, match=r"was altered: sha256 \w{64}, committed \w{64}"):
+        read_file(objects, made, "a")
+
+
+def test_an_altered_manifest_is_a_data_error(objects: ObjectStore) -> None:
+    made = commit_dataset(objects, "sets", {"a": b"1"}, {"rows": 1})
+    key = f"{made.key}/{MANIFEST}"
+    objects.put(key, objects.get(key).replace(b'"rows": 1', b'"rows": 9').replace(b'"rows":1', b'"rows":9'))
+    with pytest.raises(DataError, match="was altered"):
+        read_manifest(objects, made.key)
+
+
+def test_a_file_that_is_not_of_the_dataset_is_a_data_error(objects: ObjectStore) -> None:
+    made = commit_dataset(objects, "sets", {"a": b"1"})
+    with pytest.raises(DataError, match="has no file 'z'; it holds: a"):
+        read_file(objects, made, "z")
+
+
+def test_a_put_that_fails_leaves_the_file_before_and_no_debris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = FileObjects(tmp_path)
+    objects.put("a/b", b"before")
+    monkeypatch.setattr("kilter.stores.objects.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        objects.put("a/b", b"after")
+    assert objects.get("a/b") == b"before"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_a_half_written_file_is_listed_by_nobody(tmp_path: Path) -> None:
+    """What a process killed inside a put leaves behind."""
+    objects = FileObjects(tmp_path)
+    objects.put("a/b", b"")
+    (tmp_path / "a/.partial-killed").write_bytes(b"half")
+    assert objects.list("a/") == ["a/b"]
+
+
+def test_a_key_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="points outside the store"):
+        FileObjects(tmp_path / "store").put("../secret", b"")
+
+
+def test_the_uri_chooses_the_store(tmp_path: Path, bucket: str) -> None:
+    assert isinstance(open_objects(f"file://{tmp_path}"), FileObjects)
+    assert isinstance(open_objects(f"s3://{bucket}/prefix"), S3Objects)
+    with pytest.raises(InputError, match=r"allowed are file:///folder and s3://bucket/prefix"):
+        open_objects("ftp://somewhere")
+
+
+def test_an_unreachable_s3_is_unavailable_soon(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        objects = S3Objects(bucket)
+        for use in (objects.get, objects.exists, objects.list):
+            begun = time.monotonic()
+            with pytest.raises(
+                UnavailableError, match=r"S3 does not answer for s3://kilter/a: .*check AWS_ENDPOINT_URL"
+            ):
+                use("a")
+            assert time.monotonic() - begun < 15
+
+
+def test_an_absent_bucket_is_unavailable_and_not_an_absent_object(bucket: str) -> None:
+    with pytest.raises(UnavailableError, match=r"S3 refused .*NoSuchBucket"):
+        S3Objects("no-such-bucket").get("a")
