@@ -265,6 +265,7 @@ class FeatureStore:
 @contextmanager
 def _duckdb_in_utc() -> Iterator[None]:
     """Give Feast, by way of Ibis' default backend, a DuckDB connection that compares times in UTC on any machine."""
+    import feast  # noqa: F401 - shows deprecation warnings from its import on
     import ibis
 
     before = ibis.options.default_backend
@@ -273,7 +274,7 @@ def _duckdb_in_utc() -> Iterator[None]:
     ibis.options.default_backend = backend
     try:
         with warnings.catch_warnings():
-            # Feast makes these visible, and Ibis 12 is older than DuckDB 2.0's renaming.
+            # Ibis 12 is older than DuckDB 2.0, which renamed this.
             warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
             yield
     finally:
