@@ -131,6 +131,12 @@ def test_the_end_of_the_stretch_is_not_materialised(objects: ObjectStore, store:
     assert store.online(["a", "b"]).distance.notna().tolist() == [True, False]
 
 
+def test_a_stretch_without_rows_puts_nothing_online(objects: ObjectStore, store: FeatureStore) -> None:
+    put(objects, 0, rows(SPEC, ["a"], [at(1)], [1.0]))
+    assert store.materialize(at(12), at(24)) == 0
+    assert store.online(["a"]).distance.isna().all()
+
+
 def test_times_are_utc_wherever_the_machine_stands(objects: ObjectStore, store: FeatureStore, in_tokyo: None) -> None:
     put(objects, 0, rows(SPEC, ["a", "b"], [at(1), at(23)], [1.0, 2.0]))
     assert store.materialize(at(12), at(24)) == 1

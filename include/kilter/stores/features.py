@@ -49,7 +49,8 @@ class FeatureStore:
         spec: names the entity, its event time and the features.
         objects: holds `features/<model>/<interval start>.parquet`.
         registry_url: SQLAlchemy URL of Feast's registry.
-        online_store: an SQLite file's path, or `redis://host:port`.
+        online_store: an SQLite file's path, or `redis://host:port`, with Feast's options behind commas
+            (`redis://redis:6379,db=1,password=…`).
     """
 
     def __init__(self, spec: ModelSpec, objects: ObjectStore, registry_url: str, online_store: str) -> None:
@@ -232,8 +233,9 @@ class FeatureStore:
             yield
         except away as error:
             registry = make_url(self._registry_url).render_as_string()
+            online = self._online_store.partition(",")[0]
             raise UnavailableError(
-                f"Feast's registry {registry} or online store {self._online_store}: {error}: are both up and writable?"
+                f"Feast's registry {registry} or online store {online}: {error}: are both up and writable?"
             ) from error
 
     # offline objects
