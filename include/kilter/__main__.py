@@ -69,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         "--airflow-port", type=int, default=8080, help="port of Airflow's UI; other ports: KILTER_… variables"
     )
 
+    lineage = _command(commands, "lineage", _lineage, "trace a model version as JSON", "kilter lineage flight_delay 2")
+    lineage.add_argument("model", help="the model: a folder in include/models")
+    lineage.add_argument("version", type=int, nargs="?", help="default the champion")
+
     _command(commands, "migrate", _migrate, "make or upgrade the ledger's tables", "kilter migrate")
 
     serve = _command(
@@ -168,6 +172,20 @@ def _demo(options: argparse.Namespace, settings: Settings) -> None:
         command.down(settings)
     else:
         command.up(command.Options(options.until, options.runtime, options.airflow_port), settings)
+
+
+def _lineage(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.lineage import trace
+    from kilter.stores.ledger import Ledger
+    from kilter.stores.registry import MlflowRegistry
+
+    registry = MlflowRegistry(settings.mlflow)
+    version = options.version or registry.champion(options.model)
+    if version is None:
+        raise InputError(
+            f"model '{options.model}' has no champion: name a version, or run {options.model}.continuous_training"
+        )
+    print(json.dumps(trace(options.model, version, registry, Ledger(settings.ledger)), indent=1))
 
 
 def _migrate(options: argparse.Namespace, settings: Settings) -> None:

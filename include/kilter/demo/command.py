@@ -55,10 +55,8 @@ def up(options: Options, settings: Settings) -> None:
     take_down(settings, say)
     if clean(settings.home):
         say(f"removed the state of an earlier demo in {settings.home}")
-    if runtime == "docker":
-        build_images(repository)
-        say("images are up to date")
-    stack = Stack(settings, repository, options.airflow_port, runtime)
+    images = build_images(repository) if runtime == "docker" else {}
+    stack = Stack(settings, repository, options.airflow_port, runtime, images)
     loop = _start(stack, say)
     began = time.monotonic()
     loop.wait_for_dags()

@@ -13,7 +13,7 @@ import httpx
 from sqlalchemy.engine import RowMapping
 
 from kilter.demo.airflow import ENDED, Airflow
-from kilter.demo.replay import Replay, months
+from kilter.demo.replay import Replay, months, next_month
 from kilter.errors import KilterError, UnavailableError
 from kilter.settings import Settings
 from kilter.spec import ModelSpec
@@ -83,40 +83,33 @@ class Loop:
         self.say(f"version {champion} is the first champion")
 
     def live(self, first: datetime, last: datetime) -> None:
-        """Live through the months from `first` to before `last`."""
-        self.months = list(months(first, last))
-        self._ingest(*self.months[0])
-        replay = self._replay(self.months[0][0])
-        for index, (start, end) in enumerate(self.months):
+        """Live through the months from `first` to before `last`.
+
+        The month after each is ingested meanwhile: its flights are the traffic that a canary takes.
+        """
+        *self.months, after = months(first, next_month(last))
+        replay = self._ingest(*self.months[0])
+        for (start, end), following in zip(self.months, [*self.months[1:], after], strict=True):
             replay.send(self._client, self._url)
             self.say(f"{start:%B}: {replay.rows:,} flights asked in {replay.sent:,} requests, {replay.failed} failed")
             if replay.failed:
                 raise KilterError(f"{replay.failed} requests failed: see the logs of haproxy and the model servers")
-            following = self.months[index + 1] if index + 1 < len(self.months) else None
-            ingestion = self._start_ingestion(*following) if following else None
-            decision = self._monitor(start, end)
-            if ingestion and following:
-                self.airflow.wait(self._dag("feature_ingestion"), [ingestion])
-                self.say(f"{following[0]:%B}: ingested")
-                replay = self._replay(following[0])
-            if decision["action"] == "retrain":
-                self._follow(replay if following else None)
-                self.say(f"champion is version {self.registry.champion(self.spec.name)}")
+            monitoring = self.airflow.trigger(self._dag("drift_monitoring"), _interval(start, end))
+            replay = self._ingest(*following)
+            if self._decision(monitoring, start, end)["action"] == "retrain":
+                self._follow(replay)
+                self.say(f"the champion is version {self.registry.champion(self.spec.name)}")
 
-    def _ingest(self, start: datetime, end: datetime) -> None:
-        self.airflow.wait(self._dag("feature_ingestion"), [self._start_ingestion(start, end)])
+    def _ingest(self, start: datetime, end: datetime) -> Replay:
+        """Ingest a month; return its flights as requests."""
+        dag = self._dag("feature_ingestion")
+        self.airflow.wait(dag, [self.airflow.trigger(dag, _interval(start, end))])
         self.say(f"{start:%B}: ingested")
-
-    def _start_ingestion(self, start: datetime, end: datetime) -> str:
-        return self.airflow.trigger(self._dag("feature_ingestion"), _interval(start, end))
-
-    def _replay(self, start: datetime) -> Replay:
         return Replay(self.spec, self.objects, start, _GROUP)
 
-    def _monitor(self, start: datetime, end: datetime) -> RowMapping:
-        """Run the monitoring of a window and wait for what the drift response makes of it."""
-        run = self.airflow.trigger(self._dag("drift_monitoring"), _interval(start, end))
-        self.airflow.wait(self._dag("drift_monitoring"), [run])
+    def _decision(self, monitoring: str, start: datetime, end: datetime) -> RowMapping:
+        """Wait for the monitoring of a window and for what the drift response makes of it."""
+        self.airflow.wait(self._dag("drift_monitoring"), [monitoring])
         deadline = time.monotonic() + _PATIENCE
         while not (decided := [row for row in self.ledger.decisions(self.spec.name) if row["event_time"] == end]):
             self._refuse_failures()
@@ -181,7 +174,7 @@ class Loop:
         for event in self.ledger.rollout_events(rollouts[-1]["id"]) if rollouts else []:
             if event["id"] not in shown:
                 shown.add(event["id"])
-                self.say(f"canary {event['state']} at {event['weight']} %: {event['reason']}")
+                self.say(f"canary {event['state']}: {event['reason']}")
         return self._rollout_is_open()
 
     def _refuse_failures(self) -> None:

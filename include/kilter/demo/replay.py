@@ -74,6 +74,11 @@ def months(first: datetime, last: datetime) -> Iterator[tuple[datetime, datetime
     """
     start = first
     while start < last:
-        end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+        end = next_month(start)
         yield start, end
         start = end
+
+
+def next_month(start: datetime) -> datetime:
+    """The same day a month later; `start` is a first of month."""
+    return start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)

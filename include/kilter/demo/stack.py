@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from kilter.stores.ledger import Ledger
 Runtime = Literal["docker", "process"]
 
 _MARK = "demo.json"
+_IMAGES = ("step", "serving")
 _STEP_USER = 10001
 """The user that steps run as when the demo itself runs as root."""
 _SHARED = ("store", "state")
@@ -45,6 +46,8 @@ class Stack:
     repository: Path
     airflow_port: int
     runtime: Runtime
+    images: Mapping[str, str]
+    """Environment variables that name the images by digest; empty in the process runtime."""
 
     @property
     def airflow_url(self) -> str:
@@ -83,6 +86,7 @@ class Stack:
         return {
             **self.settings.to_environment(),
             "KILTER_RUNTIME": self.runtime,
+            **self.images,
             "KILTER_STEP_USER": f"{_STEP_USER}:{_STEP_USER}" if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}",
             "KILTER_GIT_COMMIT": _git_commit(self.repository),
             # standalone starts its parts as 'airflow …' and finds them here.
@@ -170,14 +174,20 @@ def _engine() -> str:
     return f"engine {asked.stdout.strip()} answers"
 
 
-def build_images(repository: Path) -> None:
-    """Build the step and serving images; quick when nothing changed.
+def build_images(repository: Path) -> dict[str, str]:
+    """Build the step and serving images (quick when nothing changed); return the variables that pin them by digest.
 
     Raises:
         KilterError: the build failed; its own output says why.
     """
-    if subprocess.run([str(repository / "docker" / "build"), "step", "serving"], check=False).returncode:
+    if subprocess.run([str(repository / "docker" / "build"), *_IMAGES], check=False).returncode:
         raise KilterError("the images could not be built: see above; '--runtime process' does without them")
+    return {f"KILTER_{name.upper()}_IMAGE": _image_digest(f"kilter-{name}:latest") for name in _IMAGES}
+
+
+def _image_digest(name: str) -> str:
+    command = [executable("docker", "start a Docker engine"), "image", "inspect", "--format", "{{.Id}}", name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def take_down(settings: Settings, report: Callable[[str], None]) -> None:
@@ -186,7 +196,7 @@ def take_down(settings: Settings, report: Callable[[str], None]) -> None:
     client = shutil.which("docker")
     if client is None:
         return
-    label = f"label=kilter.store={settings.objects}"
+    label = f"label=kilter.home={settings.home}"
     found = subprocess.run([client, "ps", "-aq", "--filter", label], capture_output=True, text=True, check=False)
     for container in found.stdout.split():
         subprocess.run([client, "rm", "-f", container], capture_output=True, check=False)
