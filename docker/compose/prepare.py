@@ -27,10 +27,10 @@ def main() -> None:
 def make_database(connection: psycopg.Connection, name: str, password: str) -> None:
     """A user, its password, and a database that only it owns and may connect to."""
     user, secret = sql.Identifier(name), sql.Literal(password)
-    if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+    if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(user))
     connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(user, secret))
-    if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(user, user))
         connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(user))
     print(f"database {name} is there")
