@@ -44,7 +44,7 @@ class ReapOperator(BaseOperator):
         removed = 0
         for found in engine.find({"kilter.home": str(home)}):
             labels = found["Labels"]
-            if found["Created"] < time.time() - YOUNG_SECONDS and is_orphan(labels, states):
+            if is_orphan(labels, states) and found["Created"] < time.time() - YOUNG_SECONDS:
                 self.log.info("removing container %s of %s", found["Id"][:12], labels)
                 engine.remove(found["Id"], grace=2)
                 removed += 1
