@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PORT = 8901
 """Where a server listens in a network of its own."""
 UP_WITHIN = 30.0
+GRACE = 2
+"""Seconds a server gets to end."""
 _SERVER = StepInfo(stores=frozenset({"objects"}))
 
 
@@ -150,7 +152,7 @@ class ContainerServer:
     def remove(self) -> None:
         """Stop and remove it."""
         for found in self.engine.find(self._labels):
-            self.engine.remove(found["Id"], grace=2)
+            self.engine.remove(found["Id"], grace=GRACE)
 
     @property
     def _labels(self) -> dict[str, str]:
@@ -193,9 +195,14 @@ class ProcessServer:
         return self._log.read_text(errors="replace").splitlines()[-30:] if self._log.exists() else []
 
     def remove(self) -> None:
-        """Stop it."""
+        """Stop it: asked first, killed when it takes long."""
         if (pid := self._running()) is not None:
             os.killpg(pid, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE
+            while self._running() is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if self._running() is not None:
+                os.killpg(pid, signal.SIGKILL)
         self._pid.unlink(missing_ok=True)
 
     def _running(self) -> int | None:

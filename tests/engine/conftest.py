@@ -1,6 +1,5 @@
 """One live Airflow for all tests of how steps run in containers."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,10 +9,7 @@ from .live import Live
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    home = tmp_path_factory.mktemp("installation")
-    for folder in (home, *home.parents[:2]):
-        os.chmod(folder, 0o755)  # the step's user must get to the store
-    installation = Live(home)
+    installation = Live(tmp_path_factory.mktemp("installation"))
     try:
         installation.start()
         yield installation
