@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 
 from kilter.settings import Settings
-from kilter.step import Result, RunInfo, run_step
+from kilter.spec import load_spec
+from kilter.step import Result, RunInfo, StepContext, Stores, load_step, parse_inputs, run_step
 from kilter.stores.ledger import Ledger
 from kilter.stores.objects import FileObjects
+from kilter.stores.registry import MemoryRegistry
 
 MODEL_YAML = """
 name: rides
@@ -79,6 +81,7 @@ class Rides:
         self.settings = Settings.from_environment({"KILTER_HOME": str(home)})
         self.objects = FileObjects(home / "store")
         self.ledger = Ledger(self.settings.ledger)
+        self.registry = MemoryRegistry()
         (self.folder / "data").mkdir(parents=True)
         (self.folder / "model.yaml").write_text(MODEL_YAML)
         (self.folder / "features.py").write_text(FEATURES_PY)
@@ -114,6 +117,25 @@ class Rides:
     def run(self, step: str, **inputs: Any) -> dict[str, Any]:
         """Run a step and return its outputs."""
         return self.result(step, **inputs).outputs
+
+    def act(self, step: str, **inputs: Any) -> Any:
+        """Run a step with the fake registry; returns its outputs."""
+        module = load_step(step)
+        spec = load_spec(self.folder)
+        stores = Stores(self.settings, spec)
+        stores.__dict__["registry"] = self.registry
+        context = StepContext(spec, self.folder, stores, module.STEP, RunInfo(dag_id="rides.test", run_id="run"))
+        return module.run(parse_inputs(step, inputs), context)
+
+    def train(self, day: int) -> Any:
+        """Freeze what is known at the start of a day, train on it and register the candidate."""
+        snapshot = self.run("freeze_dataset", as_of=self.day(day)["start"])["snapshot"]
+        model = self.run("train", snapshot=snapshot)["model"]
+        evaluation = self.run("evaluate", snapshot=snapshot, model=model)["evaluation"]
+        profile = self.run("profile", snapshot=snapshot)["profile"]
+        return self.act(
+            "register", snapshot=snapshot, model=model, evaluation=evaluation, profile=profile, reason="test"
+        )
 
     def result(self, step: str, **inputs: Any) -> Result:
         return run_step(step, self.folder, inputs, RunInfo(), self.settings, logging.getLogger("test"))

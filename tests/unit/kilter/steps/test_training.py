@@ -1,0 +1,175 @@
+"""freeze_dataset → profile, train, evaluate → register, on rides whose length follows from fare and zone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kilter.errors import DataError, InputError
+from kilter.stores.models import load_model, read_part
+from kilter.stores.objects import read_manifest
+
+
+def learnable(rides: Any, day: int) -> pd.DataFrame:
+    """Rides that are slow when they are dear, with some noise."""
+    frame = rides.frame(day, rows=480)
+    random = np.random.default_rng(day)
+    minutes = (frame.fare + random.normal(scale=6, size=len(frame))).clip(1, 60).where(frame.minutes.notna())
+    return frame.assign(minutes=minutes, ended_at=frame.started_at + pd.to_timedelta(minutes, unit="m"))
+
+
+@pytest.fixture
+def snapshot(rides: Any) -> str:
+    for day in range(3):
+        rides.ingest(day, learnable(rides, day))
+    return str(rides.run("freeze_dataset", as_of=rides.day(3)["start"])["snapshot"])
+
+
+def test_the_same_snapshot_parameters_and_seed_give_equal_bytes(rides: Any, snapshot: str) -> None:
+    first = rides.run("train", snapshot=snapshot)
+    path = rides.objects.root / first["model"] / "model.ubj"
+    before = path.read_bytes()
+    path.unlink()
+    (path.parent / "manifest.json").unlink()
+    assert rides.run("train", snapshot=snapshot) == first
+    assert path.read_bytes() == before
+
+
+def test_another_seed_gives_another_model(rides: Any, snapshot: str) -> None:
+    subsample = {"subsample": 0.5}
+    first = rides.run("train", snapshot=snapshot, parameters=subsample)
+    rides.change_spec(lambda text: text.replace("trainer: xgboost,", "trainer: xgboost, seed: 7,"))
+    assert rides.run("train", snapshot=snapshot, parameters=subsample)["digest"] != first["digest"]
+
+
+def test_a_parameter_that_kilter_sets_itself_is_refused(rides: Any, snapshot: str) -> None:
+    with pytest.raises(InputError, match=r"training.parameters: nthread is set by Kilter"):
+        rides.run("train", snapshot=snapshot, parameters={"nthread": 8})
+
+
+def test_a_value_that_xgboost_refuses_is_an_input_error(rides: Any, snapshot: str) -> None:
+    with pytest.raises(InputError, match=r"XGBoost refused the training.*training.parameters"):
+        rides.run("train", snapshot=snapshot, parameters={"max_depth": -3})
+
+
+def test_a_snapshot_that_was_altered_is_refused(rides: Any, snapshot: str) -> None:
+    path = rides.objects.root / snapshot / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DataError, match="was altered"):
+        rides.run("train", snapshot=snapshot)
+
+
+def test_a_snapshot_that_was_never_committed_is_refused(rides: Any) -> None:
+    with pytest.raises(DataError, match="never committed"):
+        rides.run("train", snapshot="snapshots/rides/none")
+
+
+def test_an_altered_model_is_not_loaded(rides: Any, snapshot: str) -> None:
+    model = rides.run("train", snapshot=snapshot)["model"]
+    path = rides.objects.root / model / "model.ubj"
+    path.write_bytes(b"{}" + path.read_bytes())
+    with pytest.raises(DataError, match="was altered"):
+        load_model(rides.objects, model, "xgboost")
+
+
+def test_the_evaluation_measures_the_part_that_no_training_saw(rides: Any, snapshot: str) -> None:
+    model = rides.run("train", snapshot=snapshot)["model"]
+    outputs = rides.run("evaluate", snapshot=snapshot, model=model)
+    evaluation = json.loads(rides.objects.get(f"{outputs['evaluation']}/evaluation.json"))
+    test = read_part(rides.objects, snapshot, "test")
+    assert evaluation["rows"] == len(test)
+    assert test.started_at.min() > read_part(rides.objects, snapshot, "validation").started_at.max()
+    assert 0.8 < outputs["metrics"]["roc_auc"] < 1
+    assert evaluation["importance"]["fare"] > 0.5
+    for plot in ("roc.png", "calibration.png", "importance.png"):
+        assert rides.objects.get(f"{outputs['evaluation']}/{plot}").startswith(b"\x89PNG")
+
+
+def test_slices_of_the_spec_are_measured(rides: Any, snapshot: str) -> None:
+    rides.change_spec(lambda text: text.replace("{metrics: [roc_auc]}", "{metrics: [roc_auc], slices: [zone]}"))
+    model = rides.run("train", snapshot=snapshot)["model"]
+    outputs = rides.run("evaluate", snapshot=snapshot, model=model)
+    evaluation = json.loads(rides.objects.get(f"{outputs['evaluation']}/evaluation.json"))
+    slices = evaluation["slices"]["zone"]
+    assert slices.keys() == {"north", "south"}
+    assert sum(figures["rows"] for figures in slices.values()) == evaluation["rows"]
+
+
+def test_the_profile_is_a_page_that_names_the_columns(rides: Any, snapshot: str) -> None:
+    page = rides.objects.get(f"{rides.run('profile', snapshot=snapshot)['profile']}/profile.html").decode()
+    assert "<html" in page
+    for column in ("fare", "zone"):
+        assert column in page
+
+
+def test_a_candidate_is_registered_once_with_its_lineage(rides: Any, snapshot: str) -> None:
+    first = rides.train(3)
+    again = rides.train(3)
+    assert (first.version, first.created, again.version, again.created) == (1, True, 1, False)
+    assert rides.registry.alias("rides", "candidate") == 1
+    tags = rides.registry.tags("rides", 1)
+    assert tags["dag_id"] == "rides.test"
+    assert tags["snapshot_digest"] == snapshot.rpartition("/")[2]
+    assert tags["device"] == "cpu"
+    assert tags["predecessor"] == ""
+    assert len(tags["environment_digest"]) == 64
+    version = rides.registry.version("rides", 1)
+    assert read_manifest(rides.objects, version.key).digest == version.digest
+
+
+def test_thresholds_and_champion_are_judged_on_what_was_registered(rides: Any, snapshot: str) -> None:
+    rides.train(3)
+    endpoint = "http://unused"
+    passed = rides.act("check_thresholds", version=1, endpoint=endpoint).judgement
+    assert passed.verdict == "passed"
+    alone = rides.act("check_against_champion", version=1, endpoint=endpoint).judgement
+    assert (alone.verdict, alone.reason) == ("inconclusive", "no champion yet to compare with")
+
+
+def test_a_candidate_that_learnt_from_shuffled_labels_fails_against_the_champion(rides: Any, snapshot: str) -> None:
+    rides.change_spec(lambda text: text.replace("gate: {", "gate: {against_champion: {minimum_rows: 100}, "))
+    rides.train(3)
+    rides.registry.set_alias("rides", "champion", 1)
+    good = rides.registry.version("rides", 1)
+    bad = shuffled(rides, snapshot)
+    rides.registry.register(bad.model_copy(update={"snapshot": good.snapshot, "evaluation": good.evaluation}), None)
+    judgement = rides.act("check_against_champion", version=2, endpoint="http://unused").judgement
+    assert judgement.verdict == "failed"
+    assert "on the same" in judgement.reason
+
+
+def shuffled(rides: Any, snapshot: str) -> Any:
+    """A model trained on shuffled labels, as a pipeline run."""
+    import logging
+
+    from kilter.encoding import Signature
+    from kilter.spec import load_spec
+    from kilter.stores.models import save_model, to_part
+    from kilter.stores.registry import PipelineRun
+    from kilter.trainers import Part, trainer
+
+    spec = load_spec(rides.folder)
+    signature = Signature.of(spec)
+    part = to_part(read_part(rides.objects, snapshot, "train"), signature, "slow")
+    wrong = Part(part.rows, np.random.default_rng(1).permutation(part.labels))
+    log = logging.getLogger("test")
+    trained = trainer("xgboost").train(wrong, wrong, signature, spec.training, "cpu", log)
+    saved = save_model(rides.objects, "rides", trained, signature, "cpu")
+    return PipelineRun(
+        model="rides",
+        name="shuffled",
+        parameters={},
+        metrics={},
+        tags={},
+        dataset="",
+        dataset_digest="",
+        dataset_rows=0,
+        key=saved.key,
+        digest=saved.digest,
+        snapshot=snapshot,
+        evaluation="",
+    )
