@@ -97,6 +97,10 @@ class Source(Section):
     kind: Literal["python", "files", "s3"]
     function: str = Field("extract", description="python: the function in source.py")
     bucket: str | None = Field(None, description="s3: the bucket")
+    network: bool = Field(False, description="python: whether the function talks to something over the network")
+    environment: tuple[str, ...] = Field(
+        (), description="python: variables of the Airflow worker that the function gets, such as credentials"
+    )
     lookback: Duration = timedelta(0)
     tables: dict[Name, Table] = Field(min_length=1)
 
@@ -104,6 +108,8 @@ class Source(Section):
     def _paths_where_needed(self) -> Source:
         if self.kind == "s3" and not self.bucket:
             raise ValueError("kind s3 needs a bucket: add 'bucket: NAME'")
+        if self.kind != "python" and (self.network or self.environment):
+            raise ValueError(f"network and environment are for kind python, not {self.kind}: remove them")
         if self.kind != "python":
             for name, table in self.tables.items():
                 if not table.path:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kilter.stores.router import Router
     from kilter.stores.servers import Servers
 
-StoreName = Literal["objects", "ledger", "registry", "features", "router", "servers"]
+StoreName = Literal["objects", "ledger", "registry", "features", "router", "servers", "source"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class StepInfo:
     """What a step needs and whether its result may be reused.
 
     Args:
-        stores: the stores it uses; it gets no other, and its container no other mount or network.
+        stores: the stores it uses; it gets no other, and its container no other mount or network. `source` is the
+            model's raw data, opened by the model's own code.
         reads: the sections of the spec that change its result.
         memoised: whether equal inputs give an equal result, without effects elsewhere.
         gpu: whether it runs on the GPUs that the spec asks for.

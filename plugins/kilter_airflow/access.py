@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from kilter.settings import Settings
-from kilter.spec import ModelSpec
+from kilter.spec import ModelSpec, Source
 from kilter.step import StepInfo
 from kilter_airflow.settings import RuntimeSettings
 
@@ -19,6 +19,7 @@ SETTINGS_OF: dict[str, tuple[str, ...]] = {
     "registry": ("mlflow",),
     "router": ("router", "endpoint"),
     "servers": ("champion", "canary"),
+    "source": (),
 }
 """The settings that each store is opened with."""
 
@@ -35,6 +36,9 @@ SECRETS_OF: dict[str, tuple[str, ...]] = {
 }
 """Variables of the worker that go on to the steps that need them, and to nobody else."""
 
+SERVERS = frozenset({"registry", "router", "servers"})
+"""Stores that always answer over the network."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -43,11 +47,13 @@ class Access:
     Args:
         environment: its variables; may hold secrets, so it is never logged.
         folders: folders to mount, as Airflow sees them.
+        sources: folders to mount for reading only.
         network: whether it talks to anything over the network.
     """
 
     environment: Mapping[str, str]
     folders: tuple[Path, ...]
+    sources: tuple[Path, ...]
     network: bool
 
 
@@ -61,15 +67,18 @@ def access_of(
         calls: whether the step is given an endpoint to call.
     """
     stores: set[str] = {"objects", *info.stores}
+    source = spec.source if "source" in stores else None
     addresses = _addresses(stores, settings.stores)
-    folders = tuple(sorted({folder for folder in map(_folder, addresses) if folder}))
-    s3 = settings.stores.objects.startswith("s3:") or ("source" in info.reads and spec.source.kind == "s3")
+    folders = {folder for folder in map(_folder, addresses) if folder}
     remote = any(_folder(address) is None for address in addresses)
-    secrets = [*(SECRETS_OF["s3"] if s3 else ()), *(SECRETS_OF["registry"] if "registry" in stores else ())]
+    s3 = settings.stores.objects.startswith("s3:") or (source is not None and source.kind == "s3")
+    passed_on = [*(SECRETS_OF["s3"] if s3 else ()), *(SECRETS_OF["registry"] if "registry" in stores else ())]
+    passed_on += source.environment if source else ()
     return Access(
-        environment=_settings(stores, settings.stores) | {name: worker[name] for name in secrets if name in worker},
-        folders=folders,
-        network=calls or s3 or remote or bool(stores & {"registry", "router", "servers"}),
+        environment=_settings(stores, settings.stores) | {name: worker[name] for name in passed_on if name in worker},
+        folders=tuple(sorted(folders)),
+        sources=_source_folders(source) if source else (),
+        network=calls or s3 or remote or bool(stores & SERVERS) or (source is not None and source.network),
     )
 
 
@@ -96,3 +105,14 @@ def _folder(address: str) -> Path | None:
     if address.startswith("sqlite:///"):
         return Path(address.removeprefix("sqlite:///")).parent
     return None if "://" in address else Path(address).parent
+
+
+def _source_folders(source: Source) -> tuple[Path, ...]:
+    """The folders outside the model's own that hold its files; what follows a wildcard lies below them."""
+    paths = [Path(table.path) for table in source.tables.values() if source.kind == "files" and table.path]
+    return tuple(sorted({_fixed(path.parent) for path in paths if path.is_absolute()}))
+
+
+def _fixed(folder: Path) -> Path:
+    """The part of a pattern before its first wildcard."""
+    return next(path for path in (folder, *folder.parents) if not set("*?[") & set(str(path)))

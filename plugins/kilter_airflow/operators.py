@@ -159,9 +159,13 @@ class StepOperator(Conditional, DockerOperator):
             from kilter_airflow.runtimes.process import ProcessRuntime
 
             return ProcessRuntime(settings.stores.models, os.environ, self.log)
-        from kilter_airflow.runtimes.docker import DockerRuntime, connect
+        from kilter_airflow.runtimes.docker import DockerRuntime, Engine, no_engine
 
-        return DockerRuntime(connect(), settings, self.log)
+        try:
+            client = self.cli
+        except AirflowException as error:
+            raise no_engine(self.docker_url) from error
+        return DockerRuntime(Engine(client), settings, self.log)
 
     def _raise_fault(self, ended: Ended, job: StepJob) -> None:
         step = f"step '{job.step}' of '{job.spec.name}'"

@@ -9,6 +9,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 
+from kilter_airflow.fleet import INTERVAL
 from kilter_airflow.timetables import IntervalTimetable
 
 from .test_dag_policy import MODELS, copy_model, parse
@@ -49,6 +50,13 @@ def test_the_schedule_survives_serialisation_without_an_end_too(dags: dict[str, 
         timetable = IntervalTimetable("0 0 1 * *", end)
         again = IntervalTimetable.deserialize(timetable.serialize())
         assert again.serialize() == timetable.serialize()
+
+
+def test_an_interval_given_as_params_wins_and_a_missing_one_says_what_to_do(dags: dict[str, DAG]) -> None:
+    template = dags["flight_delay.feature_ingestion"].get_template_env().from_string(INTERVAL["start"])
+    assert template.render(params={"interval_start": "a"}, data_interval_start="b") == "a"
+    assert template.render(params={"interval_start": None}, data_interval_start="b") == "b"
+    assert "trigger it with interval_start and interval_end" in template.render(params={"interval_start": None})
 
 
 def test_no_dag_has_an_end_date_because_airflow_would_never_start_runs_made_by_hand_after_it(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Not memoised: a source may deliver corrected data for the same interval. Equal data gives an equal key anyway.
-STEP = StepInfo(stores=frozenset({"objects"}), reads=("source",), memoised=False)
+STEP = StepInfo(stores=frozenset({"objects", "source"}), reads=("source",), memoised=False)
 
 
 class Inputs(StepModel):

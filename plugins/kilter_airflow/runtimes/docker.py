@@ -163,11 +163,16 @@ def connect() -> Engine:
         client = APIClient(base_url=address, version="auto")
         client.ping()
     except DockerException as error:
-        raise UnavailableError(
-            f"no Docker engine answers at {address} ({error}): start one ('make engine' on a bare Debian machine), "
-            "set DOCKER_HOST, or set KILTER_RUNTIME=process to run steps without containers"
-        ) from error
+        raise no_engine(address) from error
     return Engine(client)
+
+
+def no_engine(address: str | list[str]) -> UnavailableError:
+    """The error for an engine that does not answer."""
+    return UnavailableError(
+        f"no Docker engine answers at {address}: start one ('make engine' on a bare Debian machine), "
+        "set DOCKER_HOST, or set KILTER_RUNTIME=process to run steps without containers"
+    )
 
 
 class DockerRuntime:
@@ -263,7 +268,10 @@ class DockerRuntime:
                 "kilter.result": job.key,
             },
             user=settings.step_user,
-            mounts=tuple(mount(folder, settings) for folder in job.access.folders),
+            mounts=(
+                *(mount(folder, settings) for folder in job.access.folders),
+                *(mount(folder, settings, read_only=True) for folder in job.access.sources),
+            ),
             network=settings.step_network if job.access.network else "none",
             resources=job.spec.resources,
             gpus=job.gpus,
@@ -272,7 +280,8 @@ class DockerRuntime:
 
 def mount(folder: Path, settings: RuntimeSettings, read_only: bool = False) -> Mount:
     """Mount a folder at the same path as Airflow sees it, so that addresses mean the same everywhere."""
-    hand_over(folder, settings.step_user)
+    if not read_only:
+        hand_over(folder, settings.step_user)
     source = folder
     if folder.is_relative_to(settings.stores.home):
         source = settings.host_home / folder.relative_to(settings.stores.home)

@@ -19,10 +19,8 @@ def spec() -> ModelSpec:
     return load_spec(Path(__file__).parents[2] / "models/waiting")
 
 
-def access(
-    spec: ModelSpec, *stores: str, where: dict[str, str] = LOCAL, calls: bool = False, reads: str = ""
-) -> Access:
-    info = StepInfo(stores=frozenset(stores), reads=(reads,) if reads else ())  # type: ignore[arg-type]
+def access(spec: ModelSpec, *stores: str, where: dict[str, str] = LOCAL, calls: bool = False) -> Access:
+    info = StepInfo(stores=frozenset(stores))  # type: ignore[arg-type]
     return access_of(info, spec, RuntimeSettings.from_environment(where), WORKER, calls)
 
 
@@ -77,10 +75,37 @@ def test_only_steps_that_use_the_registry_get_its_password(spec: ModelSpec) -> N
     assert access(spec, "registry").environment["MLFLOW_TRACKING_PASSWORD"] == "pass"
 
 
-def test_a_source_in_s3_gives_the_step_that_reads_it_network_and_credentials(spec: ModelSpec) -> None:
-    source = spec.source.model_copy(update={"kind": "s3", "bucket": "raw"})
-    on_s3 = spec.model_copy(update={"source": source})
-    reading, other = access(on_s3, "objects", reads="source"), access(on_s3, "objects")
-    assert reading.network
-    assert "AWS_SECRET_ACCESS_KEY" in reading.environment
+def with_source(spec: ModelSpec, **changes: object) -> ModelSpec:
+    return spec.model_copy(update={"source": spec.source.model_copy(update=changes)})
+
+
+def test_a_source_in_s3_gives_the_step_that_opens_it_network_and_credentials(spec: ModelSpec) -> None:
+    on_s3 = with_source(spec, kind="s3", bucket="raw")
+    extracting, other = access(on_s3, "source"), access(on_s3, "objects")
+    assert extracting.network
+    assert "AWS_SECRET_ACCESS_KEY" in extracting.environment
     assert not other.network
+
+
+def test_a_python_source_gets_network_and_variables_only_where_its_model_asks_for_them(spec: ModelSpec) -> None:
+    asking = with_source(spec, network=True, environment=("MLFLOW_TRACKING_PASSWORD",))
+    assert access(asking, "source").network
+    assert access(asking, "source").environment["MLFLOW_TRACKING_PASSWORD"] == "pass"
+    assert not access(spec, "source").network
+    assert "MLFLOW_TRACKING_PASSWORD" not in access(asking, "objects").environment
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [("/data/flights.csv", "/data"), ("/data/*/flights-*.parquet", "/data"), ("/data/raw/20[12]*/f.csv", "/data/raw")],
+)
+def test_files_outside_the_models_folder_are_mounted_for_reading_only(spec: ModelSpec, path: str, folder: str) -> None:
+    table = spec.source.tables["facts"].model_copy(update={"path": path})
+    found = access(with_source(spec, kind="files", tables={"facts": table}), "source")
+    assert found.sources == (Path(folder),)
+    assert found.folders == (Path("/srv/kilter/store"),)
+
+
+def test_files_in_the_models_own_folder_need_no_mount(spec: ModelSpec) -> None:
+    table = spec.source.tables["facts"].model_copy(update={"path": "raw/*.csv"})
+    assert access(with_source(spec, kind="files", tables={"facts": table}), "source").sources == ()

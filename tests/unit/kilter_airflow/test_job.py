@@ -23,7 +23,7 @@ def job(step: str, **changes: Any) -> StepJob:
         "image": "sha256:1",
         "attempt": "first",
         "map_index": -1,
-        "access": Access({}, (), False),
+        "access": Access({}, (), (), False),
     }
     return StepJob(**values | changes)
 
