@@ -16,6 +16,7 @@ from kilter.stores.objects import (
     MemoryObjects,
     ObjectStore,
     S3Objects,
+    ScratchObjects,
     commit_dataset,
     open_objects,
     read_file,
@@ -23,12 +24,14 @@ from kilter.stores.objects import (
 )
 
 
-@pytest.fixture(params=["file", "memory", "s3", "s3 below a prefix"])
+@pytest.fixture(params=["file", "memory", "scratch", "s3", "s3 below a prefix"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "file":
         return FileObjects(tmp_path / "store")
     if request.param == "memory":
         return MemoryObjects()
+    if request.param == "scratch":
+        return ScratchObjects(FileObjects(tmp_path / "store"))
     bucket: str = request.getfixturevalue("bucket")
     return S3Objects(bucket, "some/prefix/" if "prefix" in request.param else "")
 
@@ -193,3 +196,13 @@ def test_an_unreachable_s3_is_unavailable_soon(bucket: str, monkeypatch: pytest.
 def test_an_absent_bucket_is_unavailable_and_not_an_absent_object(bucket: str) -> None:
     with pytest.raises(UnavailableError, match=r"S3 refused .*NoSuchBucket"):
         S3Objects("no-such-bucket").get("a")
+
+
+def test_what_is_written_to_scratch_is_seen_there_and_never_in_the_store_below() -> None:
+    below = MemoryObjects()
+    below.put("kept", b"old")
+    scratch = ScratchObjects(below)
+    scratch.put("kept", b"new")
+    scratch.put("added", b"more")
+    assert (scratch.get("kept"), scratch.list("")) == (b"new", ["added", "kept"])
+    assert (below.get("kept"), below.list("")) == (b"old", ["kept"])
