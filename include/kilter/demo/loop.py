@@ -32,7 +32,7 @@ STAGES = (
 _POLL = 0.5
 _PATIENCE = 600
 _CANARY_RATE = 60
-"""Requests a second while a canary runs, so that a month's requests outlast it."""
+"""Requests a second while a canary runs."""
 _GROUP = "origin"
 
 
@@ -90,7 +90,7 @@ class Loop:
         *self.months, after = months(first, next_month(last))
         replay = self._ingest(*self.months[0])
         for (start, end), following in zip(self.months, [*self.months[1:], after], strict=True):
-            replay.send(self._client, self._url)
+            replay.finish(self._client, self._url)
             self.say(f"{start:%B}: {replay.rows:,} flights asked in {replay.sent:,} requests, {replay.failed} failed")
             if replay.failed:
                 raise KilterError(f"{replay.failed} requests failed: see the logs of haproxy and the model servers")
@@ -159,8 +159,8 @@ class Loop:
         shown: set[int] = set()
         while not stop.wait(_POLL):
             if self._rollout_is_open():
-                replay.send(
-                    self._client, self._url, _CANARY_RATE, lambda: not self._tell_rollout(shown) or stop.is_set()
+                replay.keep_asking(
+                    self._client, self._url, _CANARY_RATE, lambda: self._tell_rollout(shown) and not stop.is_set()
                 )
         self._tell_rollout(shown)
 

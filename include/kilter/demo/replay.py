@@ -32,25 +32,28 @@ class Replay:
         frame = table.to_pandas().sort_values([spec.timestamp, spec.entity])
         self.rows = len(frame)
         hour = frame[spec.timestamp].dt.floor("h")
-        self._groups = iter(
-            [self._body(rows) for _, rows in frame.groupby([hour, frame[group]], sort=True, observed=True)]
-        )
+        groups = frame.groupby([hour, frame[group]], sort=True, observed=True)
+        self._bodies = [self._body(rows) for _, rows in groups]
         self.sent = 0
         self.failed = 0
 
-    def send(
-        self, client: httpx.Client, url: str, rate: float = math.inf, until: Callable[[], bool] | None = None
-    ) -> None:
-        """Send what is left, at most `rate` requests a second, or until told to stop."""
+    def finish(self, client: httpx.Client, url: str) -> None:
+        """Send each request that was not sent yet, as fast as answers come."""
+        while self.sent < len(self._bodies):
+            self._send(client, url)
+
+    def keep_asking(self, client: httpx.Client, url: str, rate: float, going_on: Callable[[], bool]) -> None:
+        """Send `rate` requests a second while `going_on`; after the last begin again, as boards that refresh do."""
         next_at = time.monotonic()
-        for body in self._groups:
-            answer = client.post(url, json=body)
-            self.sent += 1
-            self.failed += answer.status_code != 200
-            next_at += 1 / rate
+        while going_on():
+            self._send(client, url)
+            next_at = max(next_at + 1 / rate, time.monotonic() - 1)
             time.sleep(max(0, next_at - time.monotonic()))
-            if until is not None and until():
-                return
+
+    def _send(self, client: httpx.Client, url: str) -> None:
+        answer = client.post(url, json=self._bodies[self.sent % len(self._bodies)])
+        self.sent += 1
+        self.failed += answer.status_code != 200
 
     def _body(self, rows: Any) -> dict[str, Any]:
         data = [[_plain(value) for value in row] for row in rows.itertuples(index=False)]

@@ -46,4 +46,4 @@ def judge(seen: Measurement, wanted: ServingFitness) -> Judgement:
 
 def _at_most(what: str, value: float, bound: float, unit: str) -> tuple[bool, str]:
     fine = value <= bound
-    return fine, f"{what} {value:.3g} {'<=' if fine else '>'} {bound:.3g}{unit}"
+    return fine, f"{what} {value:.4g} {'<=' if fine else '>'} {bound:.4g}{unit}"
