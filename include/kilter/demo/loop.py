@@ -133,6 +133,15 @@ class Loop:
             stop.set()
             if traffic:
                 traffic.join()
+        self._refuse_rollback()
+
+    def _refuse_rollback(self) -> None:
+        rollouts = self.ledger.rollouts(self.spec.name)
+        if rollouts and rollouts[-1]["state"] != "promoted":
+            last = self.ledger.rollout_events(rollouts[-1]["id"])[-1]
+            raise KilterError(
+                f"version {rollouts[-1]['candidate']} was not promoted: {last['state']}: {last['reason']}"
+            )
 
     def _wait_for_verdict(self, seen: int) -> None:
         deadline = time.monotonic() + _PATIENCE
