@@ -12,7 +12,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,ta
     python3 -m venv /opt/venv \
     && pip install --no-deps --no-compile --require-hashes -r /opt/kilter/requirements.lock \
     && pip check \
-    && AIRFLOW_HOME=/tmp/airflow python -c 'import airflow.providers.celery.executors.celery_executor' && rm -r /tmp/airflow \
+    && AIRFLOW_HOME=/tmp/airflow python -c 'import airflow.providers.celery.executors.celery_executor, mlflow.tracking' && rm -r /tmp/airflow \
     && { python -m compileall -q -j 0 -x '/tests?/|lib2to3' /opt/venv "$(python -c 'import os; print(os.path.dirname(os.__file__))')"; true; }
 
 # The logs are a volume, which takes its owner from here.
