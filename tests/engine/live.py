@@ -40,6 +40,7 @@ IMAGE = "kilter-step:engine-tests"
 BYTECODE = shutil.ignore_patterns("__pycache__")
 USER = "10001:10001" if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
 PATIENCE = 120.0
+UNFINISHED = (None, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry")
 
 Found = TypeVar("Found")
 
@@ -179,9 +180,10 @@ class Live:
 
         def reached() -> dict[str, Any] | None:
             task = self.task(dag_id, run_id, task_id)
+            assert task["state"] in (*states, *UNFINISHED), f"{task['state']}: {self.log(dag_id, run_id)}"
             return task if task["state"] in states else None
 
-        return wait_for(reached, f"{dag_id} {run_id} to be {' or '.join(states)}, got {self.log(dag_id, run_id)}")
+        return wait_for(reached, f"{dag_id} {run_id} to be {' or '.join(states)}")
 
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear the run's tasks, as somebody does in the UI."""
@@ -194,10 +196,10 @@ class Live:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self.airflow._answer(self.airflow._client.patch(path, json={"new_state": "failed"}))
 
-    def log(self, dag_id: str, run_id: str, attempt: int | None = None) -> str:
-        """What the run's tasks logged, in one attempt or in all."""
+    def log(self, dag_id: str, run_id: str) -> str:
+        """What the run's tasks logged, one attempt after the other."""
         folder = self.home / "airflow/logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-        files = sorted(folder.rglob(f"attempt={attempt or '*'}.log"))
+        files = sorted(folder.rglob("attempt=*.log"))
         return "\n".join(_readable(line) for file in files for line in file.read_text().splitlines())
 
     def containers(self, run_id: str | None = None) -> list[Any]:

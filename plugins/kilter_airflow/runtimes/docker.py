@@ -20,6 +20,8 @@ from kilter_airflow.job import Ended, StepJob, task_labels
 from kilter_airflow.settings import RuntimeSettings
 
 LAST_LINES = 30
+CPU_PERIOD = 100_000
+"""Microseconds in which a container may use its share of the CPUs."""
 _NO_GPU = ("could not select device driver", "nvidia-container-cli")
 
 
@@ -142,7 +144,9 @@ class Engine:
             security_opt=["no-new-privileges:true"],
             mem_limit=resources.memory,
             memswap_limit=resources.memory,
-            nano_cpus=round(resources.cpus * 1e9),
+            # Not nano_cpus, which an engine with fewer CPUs than that refuses.
+            cpu_period=CPU_PERIOD,
+            cpu_quota=round(resources.cpus * CPU_PERIOD),
             pids_limit=resources.pids,
             mounts=list(container.mounts),
             network_mode=container.network,
