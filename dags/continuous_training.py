@@ -11,21 +11,12 @@
 done before it is reused. The same data, parameters and image give the same model, which is registered once.
 """
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 
 from kilter.spec import ModelSpec
 from kilter_airflow.catalogue import specs
-from kilter_airflow.fleet import NO_CACHE, asset, common
+from kilter_airflow.fleet import AS_OF, NO_CACHE, REASON, asset, common
 from kilter_airflow.operators import StageOperator, StepOperator
-
-AS_OF = Param(
-    None,
-    type=["null", "string"],
-    format="date-time",
-    title="Train as of",
-    description="Event time, with its offset; only what was known then is used. Empty: when the run was triggered.",
-)
-REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
 
 
 def build(spec: ModelSpec) -> None:

@@ -42,6 +42,15 @@ VERSION_PARAM = Param(
     description="Version number in the MLflow registry.",
 )
 
+AS_OF = Param(
+    None,
+    type=["null", "string"],
+    format="date-time",
+    title="Train as of",
+    description="Event time, with its offset; only what was known then is used. Empty: when the run was triggered.",
+)
+REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
+
 _CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"
 INTERVAL = {
     "start": "{{ params.interval_start or data_interval_start | default('" + _CURE + "') }}",
