@@ -144,6 +144,7 @@ def _json(option: str, text: str) -> dict[str, object]:
 
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:
+    from kilter.expectations import load_expectations
     from kilter.spec import load_spec, model_folders
 
     folders = [settings.models / name for name in options.models] or model_folders(settings.models)
@@ -153,6 +154,7 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
     for folder in folders:
         try:
             spec = load_spec(folder)
+            load_expectations(folder, spec)
         except KilterError as error:
             wrong += 1
             print(error, file=sys.stderr)

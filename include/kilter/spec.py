@@ -219,7 +219,7 @@ class Canary(Section):
     @model_validator(mode="after")
     def _weights_rise_to_all(self) -> Canary:
         rising = all(a < b for a, b in zip(self.weights, self.weights[1:], strict=False))
-        if not self.weights or not rising or self.weights[-1] != 100:
+        if len(self.weights) < 2 or not rising or self.weights[-1] != 100:
             raise ValueError(f"weights {list(self.weights)} must rise and end with 100, such as [10, 50, 100]")
         return self
 
@@ -289,6 +289,11 @@ class ModelSpec(Section):
     def _sections_agree(self) -> ModelSpec:
         names = self.features.names
         _unique("features.columns", names)
+        if self.canary.maximum_duration >= self.resources.timeout:
+            raise ValueError(
+                f"canary.maximum_duration {self.canary.maximum_duration} must be below resources.timeout "
+                f"{self.resources.timeout}, which ends the container that observes: shorten one or raise the other"
+            )
         for reserved in (self.label.column, self.label.timestamp, self.entity, self.timestamp):
             if reserved in names:
                 raise ValueError(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from kilter.errors import InputError
+from typing import TYPE_CHECKING
+
+from kilter.errors import InputError, KilterError
 from kilter.step import StepContext, StepInfo, StepModel
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import RowMapping
 
 STEP = StepInfo(stores=frozenset({"objects", "ledger", "registry", "router", "servers"}), memoised=False)
 
@@ -35,6 +40,20 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if row["champion"] is None:
         context.log.info("%s has no champion: version %d will be the first", model, candidate.version)
         return Outputs(rollout=rollout, first=True)
+    try:
+        _load(row, context)
+    except KilterError as error:
+        # Left open it would block every other candidate; a retry begins anew.
+        if row["state"] == "staged":
+            context.ledger.advance_rollout(rollout, "rolled_back", 0, f"could not be staged: {error}", {})
+        raise
+    return Outputs(rollout=rollout, first=False)
+
+
+def _load(row: RowMapping, context: StepContext) -> None:
+    """Load the candidate on the canary role, beside the champion, which keeps all traffic."""
+    model = context.spec.name
+    candidate = context.registry.version(model, row["candidate"])
     champion = context.registry.version(model, row["champion"])
     context.servers.deploy("champion", model, champion.version, champion.key, champion.digest)
     if row["state"] == "staged":
@@ -42,7 +61,6 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     context.registry.set_alias(model, "canary", candidate.version)
     context.servers.deploy("canary", model, candidate.version, candidate.key, candidate.digest)
     context.log.info("version %d is loaded on the canary, champion is version %d", candidate.version, champion.version)
-    return Outputs(rollout=rollout, first=False)
 
 
 def _champion(candidate: int, context: StepContext) -> int | None:

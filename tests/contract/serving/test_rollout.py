@@ -112,6 +112,22 @@ def test_a_good_candidate_is_promoted_and_no_request_fails(rollouts):
     assert not rollouts.run("roll_back", rollout=rollout).rolled_back
 
 
+def test_a_candidate_that_cannot_be_staged_blocks_no_other(rollouts, monkeypatch):
+    rollouts.first_champion()
+    broken, good = rollouts.register(2), rollouts.register(3)
+    known = rollouts.registry.version
+
+    def without_a_file(model, version):
+        found = known(model, version)
+        return found.model_copy(update={"key": f"models/{MODEL}/elsewhere"}) if version == broken else found
+
+    monkeypatch.setattr(rollouts.registry, "version", without_a_file)
+    with pytest.raises(InputError, match="give the registry's key"):
+        rollouts.run("stage", version=broken)
+    assert rollouts.ledger.rollouts(MODEL)[-1]["state"] == "rolled_back"
+    assert rollouts.run("stage", version=good).rollout
+
+
 def test_promotion_broken_off_anywhere_is_finished_by_running_it_again(rollouts, monkeypatch):
     rollouts.first_champion()
     with Traffic(rollouts.installation.settings.endpoint) as traffic:

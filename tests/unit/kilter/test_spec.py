@@ -69,6 +69,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ),
         (lambda spec: spec["canary"].update(weights=[50, 10, 100]), "weights [50, 10, 100] must rise and end with 100"),
         (lambda spec: spec["canary"].update(weights=[10, 50]), "weights [10, 50] must rise and end with 100"),
+        (lambda spec: spec["canary"].update(weights=[100]), "weights [100] must rise and end with 100"),
+        (lambda spec: spec["canary"].update(maximum_duration="2h"), "must be below resources.timeout"),
         (
             lambda spec: spec["evaluation"].update(metrics=["rmse"]),
             "evaluation.metrics: 'rmse' is not allowed; allowed: roc_auc",
