@@ -4,7 +4,8 @@
 with its reason to the ledger, `retrain` starts `continuous_training` where that was the decision.
 
 **When**: whenever a drift report is made, and once a day, because asset events can get lost. The run does not
-trust the event: it reads the newest report from the ledger, so one decision is taken for each report.
+trust the event: it reads the newest report from the ledger. A report gets one decision at most, and none when a newer one
+overtook it.
 
 **When red**: `arbitrate`: the ledger or MLflow does not answer. Clear it; a decision already taken is not taken twice.
 

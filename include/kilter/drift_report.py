@@ -6,6 +6,7 @@ type and changes its method, and the direction of its threshold, with the number
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,13 @@ def evidently_dataset(frame: pd.DataFrame, spec: ModelSpec, scored: bool = False
 
 def compare_columns(
     current: pd.DataFrame, reference: pd.DataFrame, spec: ModelSpec
-) -> tuple[Any, dict[str, ColumnDrift]]:
+) -> tuple[Any, dict[str, ColumnDrift], tuple[str, ...]]:
     """Run Evidently's drift report over every feature that has values on both sides.
 
     Returns:
-        Evidently's snapshot, and the drift of each column compared. Columns without a value on one
-        side are left out, as they cannot be compared: judge null shares beside this.
+        Evidently's snapshot, the drift of each column compared, and the names of those for which Evidently
+        found no finite distance. Columns without a value on one side are left out, as they cannot be
+        compared: judge null shares beside this.
     """
     from evidently import Report
     from evidently.presets import DataDriftPreset
@@ -64,7 +66,10 @@ def compare_columns(
         if metric["config"]["type"].endswith("ValueDrift")
     }
     categorical = {feature.name for feature in spec.features.columns if feature.categories}
-    return snapshot, {name: _column(name in categorical, value, drift) for name, value in values.items()}
+    measured = {
+        name: _column(name in categorical, value, drift) for name, value in values.items() if math.isfinite(value)
+    }
+    return snapshot, measured, tuple(sorted(set(names) - set(measured)))
 
 
 def compare_performance(current: pd.DataFrame, reference: pd.DataFrame, spec: ModelSpec) -> Any:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
@@ -24,6 +21,7 @@ from kilter_airflow.job import task_labels
 from kilter_airflow.settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from kilter.services import Services
     from kilter_airflow.runtimes.docker import Engine
 
 PORT = 8901
@@ -164,63 +162,40 @@ class ContainerServer:
 
 @dataclass(frozen=True)
 class ProcessServer:
-    """A server as a plain process, found by the pid in a file."""
+    """A server as a plain process of this machine."""
 
     settings: RuntimeSettings
     name: str
 
     def start(self, model: str, held: str) -> str:
         """Start it and return its address."""
+        from kilter.services import Service
+
         port = _free_port()
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._pid.parent.mkdir(parents=True, exist_ok=True)
+        url = f"http://127.0.0.1:{port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        with self._log.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "kilter", *_command(held, "127.0.0.1", port)],
-                env=environment | self.settings.stores.to_environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._pid.write_text(str(process.pid))
-        return f"http://127.0.0.1:{port}"
+        environment |= self.settings.stores.to_environment()
+        command = [sys.executable, "-m", "kilter", *_command(held, "127.0.0.1", port)]
+        self._services.start(Service(self.name, command, url, environment))
+        return url
 
     def ended(self) -> bool:
         """Whether it is not running any more."""
-        return self._running() is None
+        return self.name not in self._services.running()
 
     def last_lines(self) -> list[str]:
         """The end of its log."""
-        return self._log.read_text(errors="replace").splitlines()[-30:] if self._log.exists() else []
+        return self._services.last_lines(self.name)
 
     def remove(self) -> None:
         """Stop it: asked first, killed when it takes long."""
-        if (pid := self._running()) is not None:
-            os.killpg(pid, signal.SIGTERM)
-            deadline = time.monotonic() + GRACE
-            while self._running() is not None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if self._running() is not None:
-                os.killpg(pid, signal.SIGKILL)
-        self._pid.unlink(missing_ok=True)
-
-    def _running(self) -> int | None:
-        """Its pid, unless it ended; a pid that means another process by now does not count."""
-        try:
-            pid = int(self._pid.read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError):
-            return None
-        return pid if b"--hold" in command else None
+        self._services.stop(self.name)
 
     @property
-    def _pid(self) -> Path:
-        return self.settings.stores.home / "pids" / f"{self.name}.pid"
+    def _services(self) -> Services:
+        from kilter.services import Services
 
-    @property
-    def _log(self) -> Path:
-        return self.settings.stores.home / "logs" / f"{self.name}.log"
+        return Services(self.settings.stores.home)
 
     def __str__(self) -> str:
         return "server process"

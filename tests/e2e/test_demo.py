@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
 import httpx
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
+
+from kilter.spec import load_spec
+from kilter.stores.router import Router
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = "flight_delay"
@@ -135,9 +139,18 @@ def test_both_model_servers_hold_what_the_registry_says(demo: Demo) -> None:
 
 
 def test_every_request_is_answered_by_the_champion_again(demo: Demo) -> None:
-    body = {"dataframe_split": {"columns": ["hour"], "data": [[9]]}}
-    answer = httpx.post(f"{demo.environment['KILTER_ENDPOINT']}/models/{MODEL}/invocations", json=body)
-    assert answer.status_code == 400, "a request without the model's features is refused, not failed"
+    assert Router(demo.environment["KILTER_ROUTER"]).weights(MODEL) == {"champion": 100, "canary": 0}
+    features = [feature.name for feature in load_spec(REPOSITORY / "include" / "models" / MODEL).features.columns]
+    body = {"dataframe_split": {"columns": features, "data": [[None] * len(features)]}}
+    url = f"{demo.environment['KILTER_ENDPOINT']}/models/{MODEL}/invocations"
+    assert {httpx.post(url, json=body).json()["model_version"] for _ in range(20)} == {2}
+
+
+def test_the_step_containers_are_gone(demo: Demo) -> None:
+    if "the docker runtime" not in demo.output:
+        pytest.skip("steps ran as processes")
+    found = docker.from_env().containers.list(all=True, filters={"label": f"kilter.home={demo.home}"})
+    assert found == []
 
 
 def test_the_summary_shows_tables_and_where_to_look(demo: Demo) -> None:

@@ -19,7 +19,7 @@ import docker
 import psutil
 
 from kilter.demo.airflow import Airflow
-from kilter.demo.services import Service, Services, executable
+from kilter.services import Service, Services, executable
 from kilter.settings import Settings
 from kilter.stores.ledger import Ledger
 from kilter.stores.objects import FileObjects
@@ -95,7 +95,7 @@ class Live:
 
     def stop(self) -> None:
         """Stop Airflow, and remove what it left."""
-        self._services.stop(lambda line: None)
+        self._services.stop_all(lambda line: None)
         for container in self.containers():
             container.remove(force=True)
         self.engine.images.remove(IMAGE, force=True)
@@ -115,6 +115,7 @@ class Live:
     def _environment(self) -> dict[str, str]:
         airflow = self.home / "airflow"
         return {
+            **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             # The code as it was when the image was made: an edit meanwhile would make every step refuse to run.
             "PYTHONPATH": str(self.home / "include"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict
 
 from kilter.core.metrics import loss_of
@@ -32,6 +34,8 @@ class Window(BaseModel):
     labelled: int
     null_shares: dict[str, float]
     columns: dict[str, ColumnDrift]
+    unmeasured: tuple[str, ...] = ()
+    """Columns that have values, and yet no finite distance."""
     metric: str
     value: float | None
     """The metric on the labelled rows; None when it cannot be computed."""
@@ -48,9 +52,12 @@ def judge_data_drift(window: Window, drift: Drift) -> Judgement:
     if window.rows < drift.minimum_rows:
         reason = f"{window.rows} rows < {drift.minimum_rows} needed to tell drift"
         return Judgement(name=DATA_DRIFT, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
-    if not window.columns:
+    if not window.columns and not window.unmeasured:
         reason = "no column could be compared with its reference"
         return Judgement(name=DATA_DRIFT, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
+    if window.unmeasured:
+        reason = f"no finite distance from the reference for: {', '.join(window.unmeasured)}"
+        return Judgement(name=DATA_DRIFT, verdict=Verdict.ERROR, reason=reason, figures=figures)
     empty = {name: share for name, share in window.null_shares.items() if share > drift.maximum_null_share}
     if empty:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sorted(empty.items()))
@@ -74,10 +81,16 @@ def judge_performance(window: Window, drift: Drift) -> Judgement:
     Fewer labelled rows than `drift.minimum_rows`, or no metric or baseline, is inconclusive.
     """
     figures = {"labelled": window.labelled, "value": window.value, "baseline": window.baseline}
+    if window.labelled >= drift.minimum_rows and window.value is None:
+        reason = f"{window.labelled} labelled rows of one class, which cannot tell {window.metric}"
+        return Judgement(name=PERFORMANCE, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
     if window.labelled < drift.minimum_rows or window.value is None or window.baseline is None:
         reason = f"{window.labelled} labelled rows, {drift.minimum_rows} needed to tell {window.metric}"
         return Judgement(name=PERFORMANCE, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
     loss = loss_of(window.metric, window.value, window.baseline)
+    if not math.isfinite(loss):
+        reason = f"{window.metric} {window.value}, {window.baseline} at its best: not finite, so it was not measured"
+        return Judgement(name=PERFORMANCE, verdict=Verdict.ERROR, reason=reason, figures={"labelled": window.labelled})
     sum_ = (
         f"{window.metric} {window.value:.4f} on {window.labelled} labelled rows, {window.baseline:.4f} at its best: "
         f"{loss:+.4f} lost"

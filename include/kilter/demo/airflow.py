@@ -41,6 +41,12 @@ class Airflow:
             raise UnavailableError(f"Airflow refused to log in user admin: {answer.status_code} {answer.text}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
+    def make_pool(self, name: str, slots: int) -> None:
+        """Make a pool, or set its slots; Airflow never schedules tasks of a pool that is not there."""
+        body = {"name": name, "slots": slots, "description": "Steps that ask for GPUs", "include_deferred": False}
+        if self._client.post("/api/v2/pools", json=body).status_code != 201:
+            self._answer(self._client.patch(f"/api/v2/pools/{name}", json=body))
+
     def dag_ids(self) -> set[str]:
         """Ids of the DAGs that Airflow has parsed."""
         return {dag["dag_id"] for dag in self._get("/api/v2/dags", limit=1000)["dags"]}

@@ -14,8 +14,9 @@ from rich.console import Console
 from kilter.demo import summary
 from kilter.demo.airflow import Airflow
 from kilter.demo.loop import Loop
-from kilter.demo.services import Services, executable
 from kilter.demo.stack import Stack, build_images, choose_runtime, clean, take_down
+from kilter.errors import KilterError
+from kilter.services import Services, executable
 from kilter.settings import Settings
 from kilter.spec import load_spec
 from kilter.stores.ledger import Ledger
@@ -66,6 +67,8 @@ def up(options: Options, settings: Settings) -> None:
     facts = summary.collect(loop, time.monotonic() - began)
     summary.save(facts, loop)
     summary.show(facts, console, stack.airflow_url, stack.password, settings.mlflow)
+    if len(facts["versions"]) < 2:
+        raise KilterError("no window led to a retraining, so the champion never changed: live longer, see '--until'")
 
 
 def down(settings: Settings) -> None:
@@ -85,6 +88,7 @@ def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
         say(f"{service.name} answers at {service.ready}")
     airflow = Airflow(stack.airflow_url, password, [executable("airflow", "run 'make venv'")], stack.environment())
     airflow.log_in()
+    airflow.make_pool("gpu", 1)
     settings = stack.settings
     return Loop(
         spec=load_spec(settings.models / MODEL),

@@ -136,12 +136,12 @@ class Loop:
         self._refuse_rollback()
 
     def _refuse_rollback(self) -> None:
-        rollouts = self.ledger.rollouts(self.spec.name)
-        if rollouts and rollouts[-1]["state"] != "promoted":
-            last = self.ledger.rollout_events(rollouts[-1]["id"])[-1]
-            raise KilterError(
-                f"version {rollouts[-1]['candidate']} was not promoted: {last['state']}: {last['reason']}"
-            )
+        """Demand that the newest version has become the champion."""
+        newest = self.registry.versions(self.spec.name)[-1].version
+        if self.registry.champion(self.spec.name) != newest:
+            rollouts = [row for row in self.ledger.rollouts(self.spec.name) if row["candidate"] == newest]
+            last = self.ledger.rollout_events(rollouts[-1]["id"])[-1]["reason"] if rollouts else "the gate refused it"
+            raise KilterError(f"version {newest} did not become the champion: {last}")
 
     def _wait_for_verdict(self, seen: int) -> None:
         deadline = time.monotonic() + _PATIENCE

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from kilter.demo.services import Service, Services, executable
 from kilter.errors import InputError, KilterError
+from kilter.services import Service, Services, executable, free_port
 from kilter.serving.haproxy import render
 from kilter.settings import Settings
 from kilter.spec import model_folders
@@ -107,14 +107,15 @@ class Stack:
             "AIRFLOW__API__BASE_URL": self.airflow_url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(32),
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
     def _airflow(self) -> Service:
         command = [executable("airflow", "run 'make venv'"), "standalone"]
-        return Service("airflow", command, f"{self.airflow_url}/api/v2/version", self.environment())
+        return self._service("airflow", command, f"{self.airflow_url}/api/v2/version", self.environment())
 
     def _mlflow(self) -> Service:
         url, home = urlsplit(self.settings.mlflow), self.settings.home / "mlflow"
@@ -130,19 +131,22 @@ class Stack:
         command += ["--artifacts-destination", f"file://{home}/artifacts"]
         # Its job workers, which nothing here uses, would take a gigabyte.
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        return Service("mlflow", command, f"{self.settings.mlflow}/health", quiet)
+        return self._service("mlflow", command, f"{self.settings.mlflow}/health", quiet)
 
     def _server(self, role: Literal["champion", "canary"]) -> Service:
         url = getattr(self.settings, role)
         parts = urlsplit(url)
         command = [sys.executable, "-m", "kilter", "serve", "--role", role]
         command += ["--host", str(parts.hostname), "--port", str(parts.port)]
-        return Service(f"server-{role}", command, f"{url}/ping", self.settings.to_environment())
+        return self._service(f"server-{role}", command, f"{url}/ping", self.settings.to_environment())
 
     def _haproxy(self) -> Service:
         cure = "install it with the system's package manager, such as 'apt-get install haproxy'"
         command = [executable("haproxy", cure), "-db", "-f", str(self.settings.home / "haproxy" / "haproxy.cfg")]
-        return Service("haproxy", command, f"tcp://{self.settings.router}")
+        return self._service("haproxy", command, f"tcp://{self.settings.router}", {})
+
+    def _service(self, name: str, command: list[str], ready: str, environment: Mapping[str, str]) -> Service:
+        return Service(name, command, ready, {**os.environ, **environment})
 
 
 def choose_runtime(wanted: Literal["auto", "docker", "process"], repository: Path) -> tuple[Runtime, str]:
@@ -192,7 +196,7 @@ def _image_digest(name: str) -> str:
 
 def take_down(settings: Settings, report: Callable[[str], None]) -> None:
     """Stop the demo's servers, and remove step containers that ended workers left behind."""
-    Services(settings.home).stop(report)
+    Services(settings.home).stop_all(report)
     client = shutil.which("docker")
     if client is None:
         return

@@ -76,7 +76,7 @@ def save(summary: dict[str, Any], loop: Loop) -> None:
 
 def _months(loop: Loop) -> list[dict[str, Any]]:
     first = loop.registry.versions(loop.spec.name)[0]
-    model = load_model(loop.objects, first.key, loop.spec.training.trainer)
+    model = load_model(loop.objects, first.key)
     return [_month(loop, model, start, end) for start, end in loop.months]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kilter.champion import champion_of
 from kilter.gate_check import Inputs as Inputs
 from kilter.gate_check import Outputs as Outputs
 from kilter.step import StepContext, StepInfo
@@ -12,17 +13,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STEP = StepInfo(
-    stores=frozenset({"objects", "registry"}), reads=("gate", "evaluation", "training", "label"), memoised=False
+    stores=frozenset({"objects", "ledger", "registry"}),
+    reads=("gate", "evaluation", "training", "label"),
+    memoised=False,
 )
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Re-score the champion, never trust its stored number. Without a champion that is said."""
+    """Re-score the champion, never trust its stored number. Without a champion that is said.
+
+    Raises:
+        InputError: the champion's alias was lost.
+    """
     from kilter.core.gate.against_champion import judge, no_champion
     from kilter.stores.models import read_part
 
     spec = context.spec
-    champion = context.registry.champion(spec.name)
+    champion = champion_of(spec.name, context.registry, context.ledger)
     if champion is None or champion == inputs.version:
         judgement = no_champion()
     else:
@@ -45,5 +52,5 @@ def _score(version: int, rows: pd.DataFrame, context: StepContext) -> float | No
 
     spec = context.spec
     metric = spec.evaluation.primary
-    model = load_model(context.objects, context.registry.version(spec.name, version).key, spec.training.trainer)
+    model = load_model(context.objects, context.registry.version(spec.name, version).key)
     return measure([metric], rows[spec.label.column].to_numpy(float), model.score(rows)).get(metric)

@@ -46,7 +46,7 @@ def _measure(server: httpx.Client, version: int, context: StepContext) -> Measur
     test = read_part(context.objects, candidate.snapshot, "test")
     rows = test.sample(min(len(test), spec.gate.serving_fitness.requests), random_state=context.seed)
     answers = [_ask(server, row, spec.features.names) for row in _records(rows)] if ready_after is not None else []
-    own = load_model(context.objects, candidate.key, spec.training.trainer).score(rows)
+    own = load_model(context.objects, candidate.key).score(rows)
     differences = [abs(score - own[i]) for i, (score, _) in enumerate(answers) if score is not None]
     return Measurement(
         ready_after=ready_after,

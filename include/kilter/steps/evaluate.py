@@ -30,7 +30,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     spec = context.spec
     test = read_part(context.objects, inputs.snapshot, "test")
-    model = load_model(context.objects, inputs.model, spec.training.trainer)
+    model = load_model(context.objects, inputs.model)
     evaluation = evaluate(
         spec.evaluation.metrics,
         test[spec.label.column].to_numpy(float),

@@ -63,7 +63,7 @@ def _pipeline_run(inputs: Inputs, digest: str, context: StepContext) -> Pipeline
 
     spec = context.spec
     snapshot = read_manifest(context.objects, inputs.snapshot)
-    evaluation = Evaluation.model_validate_json(context.objects.get(f"{inputs.evaluation}/evaluation.json"))
+    evaluation = Evaluation.model_validate_json(_read(inputs.evaluation, "evaluation.json", context))
     training = spec.training
     return PipelineRun(
         model=spec.name,
@@ -73,7 +73,7 @@ def _pipeline_run(inputs: Inputs, digest: str, context: StepContext) -> Pipeline
             "seed": training.seed,
             "rounds": training.rounds,
             "early_stopping": training.early_stopping,
-            **training.parameters,
+            **read_manifest(context.objects, inputs.model).facts["parameters"],
         },
         metrics={**evaluation.metrics, **_slice_metrics(evaluation, spec.evaluation.primary)},
         tags=_lineage(inputs, context),
@@ -85,6 +85,12 @@ def _pipeline_run(inputs: Inputs, digest: str, context: StepContext) -> Pipeline
         snapshot=inputs.snapshot,
         evaluation=inputs.evaluation,
     )
+
+
+def _read(key: str, file: str, context: StepContext) -> bytes:
+    from kilter.stores.objects import read_file, read_manifest
+
+    return read_file(context.objects, read_manifest(context.objects, key), file)
 
 
 def _slice_metrics(evaluation: Any, metric: str) -> dict[str, float]:

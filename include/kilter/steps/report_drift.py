@@ -105,9 +105,10 @@ def _measure(
     metric = spec.evaluation.primary
     labelled = live[live[spec.label.column].notna()]
     columns: dict[str, ColumnDrift] = {}
+    unmeasured: tuple[str, ...] = ()
     pages: dict[str, bytes] = {}
     if version is not None and len(live) >= spec.drift.minimum_rows:
-        snapshot, columns = compare_columns(
+        snapshot, columns, unmeasured = compare_columns(
             _sample(live, context), _sample(_part(version, "train", context), context), spec
         )
         pages["drift.html"] = html(snapshot)
@@ -119,6 +120,7 @@ def _measure(
             labelled=len(labelled),
             null_shares={name: float(live[name].isna().mean()) for name in spec.features.names} if len(live) else {},
             columns=columns,
+            unmeasured=unmeasured,
             metric=metric,
             value=value,
             baseline=_baseline(version, metric, end, context) if version else None,
@@ -143,7 +145,7 @@ def _performance_page(labelled: pd.DataFrame, version: ModelVersion, context: St
     if labelled[label].nunique() < 2:
         return {}
     test = _part(version, "test", context)
-    model = load_model(context.objects, version.key, context.spec.training.trainer)
+    model = load_model(context.objects, version.key)
     reference = test.assign(**{SCORE: model.score(test)})
     current = labelled.astype({label: int})
     return {

@@ -37,6 +37,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     validation = to_part(read_part(context.objects, inputs.snapshot, "validation"), signature, spec.label.column)
     context.log.info("training on %d rows, stopping early on %d", len(train.labels), len(validation.labels))
     trained = trainer(training.trainer).train(train, validation, signature, training, context.device, context.log)
-    saved = save_model(context.objects, spec.name, trained, signature, context.device)
+    facts = {"trainer": training.trainer, "parameters": training.parameters, "device": context.device}
+    saved = save_model(context.objects, spec.name, trained, signature, facts)
     context.log.info("model %s after %d rounds", saved.digest[:12], trained.rounds)
     return Outputs(model=saved.key, digest=saved.digest, rounds=trained.rounds)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -30,22 +31,27 @@ class Model:
         return self.predictor.predict(encode_frame(frame, self.signature))
 
 
-def save_model(objects: ObjectStore, model: str, trained: Trained, signature: Signature, device: str) -> Manifest:
-    """Commit a trained model under its digest, with the rounds it took and the device it was trained on."""
+def save_model(
+    objects: ObjectStore, model: str, trained: Trained, signature: Signature, facts: Mapping[str, Any]
+) -> Manifest:
+    """Commit a trained model under its digest, with the rounds it took and the facts of its training.
+
+    `facts` names at least the `trainer`, by which the model is loaded again.
+    """
     files = {**trained.files, SIGNATURE_FILE: signature.model_dump_json(indent=1).encode()}
-    return commit_dataset(objects, f"models/{model}", files, {"rounds": trained.rounds, "device": device})
+    return commit_dataset(objects, f"models/{model}", files, {"rounds": trained.rounds, **facts})
 
 
-def load_model(objects: ObjectStore, key: str, trainer_name: str) -> Model:
-    """Load a model by key, each file checked against its digest.
+def load_model(objects: ObjectStore, key: str) -> Model:
+    """Load a model by key, each file checked against its digest, by the trainer that made it.
 
     Raises:
-        DataError: not committed, altered, or no model of this trainer.
+        DataError: not committed, altered, or no model of its trainer.
     """
     manifest = read_manifest(objects, key)
     files = {name: read_file(objects, manifest, name) for name in manifest.files}
     signature = Signature.model_validate_json(files[SIGNATURE_FILE])
-    return Model(signature, trainer(trainer_name).load(files))
+    return Model(signature, trainer(manifest.facts["trainer"]).load(files))
 
 
 def read_part(objects: ObjectStore, snapshot: str, part: PartName) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from kilter.errors import InputError, UnavailableError
 
-ALIASES = ("champion", "candidate", "canary", "predecessor")
 _TAG = "kilter."
+_REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED"})
 _DIGEST_LENGTH = 36
 """MLflow cuts nothing and refuses data set digests beyond this length; the full one is a tag."""
 
@@ -72,7 +72,7 @@ class Registry(Protocol):
         """One version; `InputError` when there is none."""
 
     def versions(self, model: str) -> list[ModelVersion]:
-        """All versions, oldest first."""
+        """All versions that Kilter registered, oldest first."""
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         """The lineage tags of a version."""
@@ -151,12 +151,16 @@ class MlflowRegistry:
         return next(same, None)
 
     def version(self, model: str, version: int) -> ModelVersion:
-        return _model_version(self._get(model, version))
+        found = self._get(model, version)
+        if _TAG + "key" not in found.tags:
+            raise InputError(f"model '{model}' version {version} was not registered by Kilter: choose another version")
+        return _model_version(found)
 
     def versions(self, model: str) -> list[ModelVersion]:
         with self._faults():
             found = self._client.search_model_versions(f"name='{model}'")
-        return sorted((_model_version(item) for item in found), key=lambda item: item.version)
+        ours = (_model_version(item) for item in found if _TAG + "key" in item.tags)
+        return sorted(ours, key=lambda item: item.version)
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         return {key.removeprefix(_TAG): value for key, value in self._get(model, version).tags.items()}
@@ -218,6 +222,8 @@ class MlflowRegistry:
         try:
             yield
         except MlflowException as error:
+            if error.error_code in _REFUSALS:
+                raise InputError(f"MLflow at {self.url} refuses this: {error.message}") from error
             raise UnavailableError(
                 f"MLflow at {self.url}: {error.message}: is the server up? (KILTER_MLFLOW)"
             ) from error

@@ -15,7 +15,7 @@ def judge(judgements: Sequence[Judgement], gate: Gate) -> Judgement:
     """Combine the checks: a failed one blocks, an error never promotes, an inconclusive one follows the spec.
 
     `gate.first_champion` rules the comparison when there is no champion yet, `gate.inconclusive` any
-    other inconclusive check. No check at all is inconclusive.
+    other inconclusive check. No check at all, or none that passed, is inconclusive.
     """
     figures = {item.name: item.verdict.value for item in judgements}
     if not judgements:
@@ -24,7 +24,8 @@ def judge(judgements: Sequence[Judgement], gate: Gate) -> Judgement:
     reasons = [f"{item.name} {item.verdict}{_note(item, blocking[item.name])}: {item.reason}" for item in judgements]
     verdicts = [item.verdict for item in judgements if blocking[item.name]]
     if not verdicts:
-        verdict = Verdict.PASSED
+        passed = any(item.verdict is Verdict.PASSED for item in judgements)
+        verdict = Verdict.PASSED if passed else Verdict.INCONCLUSIVE
     elif Verdict.FAILED in verdicts:
         verdict = Verdict.FAILED
     else:

@@ -56,6 +56,20 @@ def test_decay_beyond_what_is_allowed_fails_and_shows_its_sum() -> None:
     assert judged.reason == "roc_auc 0.7200 on 900 labelled rows, 0.7500 at its best: +0.0300 lost > 0.02 allowed"
 
 
+def test_a_column_without_a_finite_distance_is_an_error_and_never_a_pass() -> None:
+    judged = judge_data_drift(window(unmeasured=("a",)), DRIFT)
+    assert (judged.verdict, judged.reason) == (Verdict.ERROR, "no finite distance from the reference for: a")
+
+
+def test_a_metric_that_is_not_finite_is_an_error_and_never_a_pass() -> None:
+    assert judge_performance(window(value=float("nan")), DRIFT).verdict is Verdict.ERROR
+
+
+def test_labels_of_one_class_only_are_inconclusive_and_say_so() -> None:
+    judged = judge_performance(window(value=None), DRIFT)
+    assert (judged.verdict, "of one class" in judged.reason) == (Verdict.INCONCLUSIVE, True)
+
+
 @pytest.mark.parametrize("changes", [{"labelled": 99}, {"value": None}, {"baseline": None}])
 def test_too_few_labels_are_inconclusive_performance(changes: dict[str, Any]) -> None:
     assert judge_performance(window(**changes), DRIFT).verdict is Verdict.INCONCLUSIVE

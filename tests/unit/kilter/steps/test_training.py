@@ -73,7 +73,7 @@ def test_an_altered_model_is_not_loaded(rides: Any, snapshot: str) -> None:
     path = rides.objects.root / model / "model.ubj"
     path.write_bytes(b"{}" + path.read_bytes())
     with pytest.raises(DataError, match="was altered"):
-        load_model(rides.objects, model, "xgboost")
+        load_model(rides.objects, model)
 
 
 def test_the_evaluation_measures_the_part_that_no_training_saw(rides: Any, snapshot: str) -> None:
@@ -158,7 +158,7 @@ def shuffled(rides: Any, snapshot: str) -> Any:
     wrong = Part(part.rows, np.random.default_rng(1).permutation(part.labels))
     log = logging.getLogger("test")
     trained = trainer("xgboost").train(wrong, wrong, signature, spec.training, "cpu", log)
-    saved = save_model(rides.objects, "rides", trained, signature, "cpu")
+    saved = save_model(rides.objects, "rides", trained, signature, {"trainer": "xgboost"})
     return PipelineRun(
         model="rides",
         name="shuffled",

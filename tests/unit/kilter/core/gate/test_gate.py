@@ -95,9 +95,14 @@ def test_the_gate_combines_its_checks(verdicts: list[Verdict], expected: Verdict
 
 def test_an_inconclusive_check_passes_only_where_the_spec_approves_it_and_the_reason_says_so() -> None:
     approving = GATE.model_copy(update={"inconclusive": "approve"})
-    judged = judge.judge([check(Verdict.INCONCLUSIVE)], approving)
+    judged = judge.judge([check(Verdict.PASSED), check(Verdict.INCONCLUSIVE)], approving)
     assert judged.verdict is Verdict.PASSED
     assert "approved by the spec" in judged.reason
+
+
+def test_approving_what_is_inconclusive_never_makes_a_pass_of_no_data() -> None:
+    approving = GATE.model_copy(update={"inconclusive": "approve"})
+    assert judge.judge([check(Verdict.INCONCLUSIVE)], approving).verdict is Verdict.INCONCLUSIVE
 
 
 def test_an_error_is_never_approved() -> None:

@@ -1,4 +1,4 @@
-"""The demo's servers: started in their own sessions, remembered by pid, stopped by pid."""
+"""Servers as processes of this machine: started in their own sessions, remembered by pid, stopped by pid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ import psutil
 from kilter.errors import InputError, UnavailableError
 
 _STOP_TIMEOUT = 10
+_LAST_LINES = 15
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Service:
     name: str
     command: Sequence[str]
     ready: str
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
+    """All of its environment: it inherits nothing."""
     timeout: float = 90
 
 
@@ -57,7 +59,7 @@ class Services:
         with (self._logs / f"{service.name}.log").open("ab") as log:
             process = subprocess.Popen(
                 service.command,
-                env={**os.environ, **service.environment},
+                env=dict(service.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -76,7 +78,7 @@ class Services:
         deadline = time.monotonic() + service.timeout
         while not _answers(service.ready):
             if self._process(service.name) is None or time.monotonic() > deadline:
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                tail = "\n".join(self.last_lines(service.name))
                 raise UnavailableError(f"{service.name} does not answer at {service.ready}; {log} ends with:\n{tail}")
             time.sleep(0.2)
 
@@ -84,13 +86,24 @@ class Services:
         """Names of the servers that run."""
         return [name for name in self._names() if self._process(name) is not None]
 
-    def stop(self, report: Callable[[str], None]) -> None:
-        """Stop what was started, each with all its descendants, and make sure of it."""
+    def last_lines(self, name: str) -> list[str]:
+        """The end of a server's log."""
+        log = self._logs / f"{name}.log"
+        return log.read_text(errors="replace").splitlines()[-_LAST_LINES:] if log.exists() else []
+
+    def stop_all(self, report: Callable[[str], None]) -> None:
+        """Stop whatever was started and not stopped."""
         for name in self._names():
-            process = self._process(name)
-            if process is not None:
-                _end(_family(process))
-                report(f"stopped {name} (pid {process.pid})")
+            self.stop(name, report)
+
+    def stop(self, name: str, report: Callable[[str], None] = lambda line: None) -> None:
+        """Stop a server with all its descendants, and make sure of it; one that was never started is fine."""
+        if name in self._names():
+            mark = json.loads((self._pids / f"{name}.json").read_text())
+            family = _family(mark["pid"], mark["started"])
+            if family:
+                _end(family)
+                report(f"stopped {name} (pid {mark['pid']})")
             (self._pids / f"{name}.json").unlink()
 
     def _names(self) -> list[str]:
@@ -107,19 +120,29 @@ class Services:
         return process if alive else None
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    """The process, its descendants, and what its session still holds of orphans."""
-    session = os.getsid(process.pid)
-    children = process.children(recursive=True)
-    orphans = [item for item in psutil.process_iter() if item not in children and _session(item) == session]
-    return list(dict.fromkeys([process, *children, *orphans]))
+def _family(leader: int, started: float) -> list[psutil.Process]:
+    """What is left of a server: all processes of its session, and their descendants, also without the leader.
+
+    A server leads its session, so the session's number is its pid. While any of the session lives the
+    system gives that pid to nobody else, and what started before the server is not of its session.
+    """
+    members = [item for item in psutil.process_iter(["create_time"]) if _is_member(item, leader, started)]
+    descendants = [child for item in members for child in _children(item)]
+    return list(dict.fromkeys([*members, *descendants]))
 
 
-def _session(process: psutil.Process) -> int | None:
+def _children(process: psutil.Process) -> list[psutil.Process]:
     try:
-        return os.getsid(process.pid)
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_member(process: psutil.Process, leader: int, started: float) -> bool:
+    try:
+        return os.getsid(process.pid) == leader and process.info["create_time"] >= started
     except (ProcessLookupError, PermissionError):
-        return None
+        return False
 
 
 def _end(processes: Sequence[psutil.Process]) -> None:
@@ -139,6 +162,13 @@ def _each_alive(processes: Sequence[psutil.Process]) -> Iterator[psutil.Process]
                 yield process
         except psutil.NoSuchProcess:
             continue
+
+
+def free_port() -> int:
+    """A port of the loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _address(ready: str) -> tuple[str, int]:
