@@ -65,14 +65,11 @@ lock: venv  ## rewrite the hash-pinned locks after a change to requirements.txt
 env:  ## write a random .env for `make up`; never overwrites one
 	@docker/env
 
-up: .env  ## the production shape with Docker Compose
+up:  ## the production shape with Docker Compose
 	@docker/up
 
 stop:  ## stop the production shape; volumes stay
 	@docker/up --stop
-
-.env:
-	@echo "up: no .env with the installation's secrets: run 'make env', read it, then try again" >&2; exit 1
 
 local-images:  ## build what the production shape otherwise pulls: PostgreSQL, Redis, HAProxy, S3
 	@docker/build $(LOCAL_IMAGES)
