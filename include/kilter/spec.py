@@ -10,21 +10,24 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     AfterValidator,
+    AllowInfNan,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    Strict,
     ValidationError,
     model_validator,
 )
 
+from kilter.core.cron import check_cron
 from kilter.errors import SpecError
 
 SPEC_FILE = "model.yaml"
@@ -36,6 +39,30 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
 
+_GREATEST = {"log_loss": float("inf")}
+"""The greatest value of a metric, 1 for all others; the least of each is 0."""
+
+OWN_PARAMETERS: dict[str, frozenset[str]] = {
+    "xgboost": frozenset(
+        {
+            *("objective", "eval_metric", "seed", "random_state", "nthread", "n_jobs", "device", "tree_method"),
+            *("num_boost_round", "n_estimators", "early_stopping_rounds"),
+        }
+    ),
+}
+"""What each trainer sets itself, from `training` and the machine."""
+
+RESERVED: dict[str, str] = {
+    **dict.fromkeys(
+        ("request_id", "logged_at", "role", "model_version", "digest", "score", "latency_ms"),
+        "a column of the prediction log",
+    ),
+    "created": "a column of the features table",
+}
+"""Column names that Kilter uses itself, and for what."""
+
+_FORBIDDEN_VARIABLES = re.compile(r"_?AIRFLOW.*|KILTER_.*|PATH|PYTHON.*|LD_.*|HOME", re.IGNORECASE)
+
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -43,24 +70,59 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 def parse_duration(value: Any) -> Any:
     """Turn `50ms`, `90s`, `15m`, `2h` or `3d` into a timedelta; leave anything else to pydantic."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        try:
+            return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        except OverflowError:
+            raise ValueError(f"got {value}, which is longer than time itself is counted: shorten it") from None
     if isinstance(value, timedelta):
         return value
     raise ValueError("expected a duration such as 50ms, 90s, 15m, 2h or 3d")
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-
-def _utc(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("expected a time with its offset, such as 2013-01-01T00:00:00Z")
+def _positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("expected a duration above zero")
     return value
 
 
-UtcTime = Annotated[datetime, AfterValidator(_utc)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Share = Annotated[float, Field(ge=0, le=1)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+def _no_number(value: Any) -> Any:
+    """Keep pydantic from reading a year as seconds since 1970."""
+    if isinstance(value, int | float) or (isinstance(value, str) and not re.match(r"\d{4}-", value)):
+        raise ValueError(f"got {value!r}, expected a time with its offset, such as 2013-01-01T00:00:00Z")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    """The same instant in UTC, so that however it was written it gives equal digests, rows and reports."""
+    if value.tzinfo is None:
+        raise ValueError(f"got {value.isoformat()}, expected a time with its offset, such as 2013-01-01T00:00:00Z")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"got {value.isoformat()}, which lies outside the years 1 to 9999 in UTC") from None
+
+
+def _variable(value: str) -> str:
+    if _FORBIDDEN_VARIABLES.fullmatch(value):
+        raise ValueError(
+            f"variable '{value}' belongs to Airflow, Kilter or the step's process, which no source may have: remove it; "
+            "give the source a variable of its own"
+        )
+    return value
+
+
+UtcTime = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Flag = Annotated[bool, Strict()]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Tag = Annotated[str, Field(min_length=1, max_length=100, description="Airflow keeps no longer tags")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_variable)]
 
 
 class Section(BaseModel):
@@ -72,7 +134,7 @@ class Section(BaseModel):
 class Schedule(Section):
     """When intervals are ingested: a cron line, and the time that the data covers."""
 
-    cron: str
+    cron: Annotated[str, AfterValidator(check_cron)]
     start: UtcTime
     end: UtcTime | None = None
 
@@ -97,8 +159,8 @@ class Source(Section):
     kind: Literal["python", "files", "s3"]
     function: str = Field("extract", description="python: the function in source.py")
     bucket: str | None = Field(None, description="s3: the bucket")
-    network: bool = Field(False, description="python: whether the function talks to something over the network")
-    environment: tuple[str, ...] = Field(
+    network: Flag = Field(False, description="python: whether the function talks to something over the network")
+    environment: tuple[Variable, ...] = Field(
         (), description="python: variables of the Airflow worker that the function gets, such as credentials"
     )
     lookback: Duration = timedelta(0)
@@ -146,7 +208,7 @@ class Features(Section):
     """The feature view: its columns, how long a row stays valid, and what the online store holds."""
 
     columns: tuple[Feature, ...] = Field(min_length=1)
-    ttl: Duration
+    ttl: PositiveDuration
     online: Duration = Field(description="how much event time before the interval's end goes online")
 
     @property
@@ -158,14 +220,29 @@ class Training(Section):
     """How a candidate is trained. `parameters` go to the trainer as they are."""
 
     trainer: Literal["xgboost"]
-    window: Duration | None = Field(None, description="train on this much history; default all of it")
-    validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    test_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    minimum_rows: Annotated[int, Field(ge=100)] = 1000
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    rounds: Annotated[int, Field(ge=1, le=100_000)] = 500
-    early_stopping: Annotated[int, Field(ge=1)] = 30
-    parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    window: PositiveDuration | None = Field(None, description="train on this much history; default all of it")
+    validation_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.15
+    test_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.15
+    minimum_rows: Annotated[Integer, Field(ge=100)] = 1000
+    seed: Annotated[Integer, Field(ge=0, le=2**31 - 1)] = 0
+    rounds: Annotated[Integer, Field(ge=1, le=100_000)] = 500
+    early_stopping: Annotated[Integer, Field(ge=1)] = 30
+    parameters: dict[str, Number | int | str | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_and_parameters(self) -> Training:
+        # A little above a half, for sums such as 0.35 + 0.15 in binary fractions.
+        if self.validation_share + self.test_share > 0.5 + 1e-9:
+            raise ValueError(
+                f"validation_share {self.validation_share} + test_share {self.test_share} leave less than half of the "
+                "rows to train on: lower them to a sum of 0.5 or less"
+            )
+        if own := sorted(OWN_PARAMETERS[self.trainer] & self.parameters.keys()):
+            raise ValueError(
+                f"parameters: {', '.join(own)} is set by Kilter: remove it (there are training.seed, training.rounds "
+                "and training.early_stopping)"
+            )
+        return self
 
 
 class Evaluation(Section):
@@ -183,23 +260,23 @@ class Evaluation(Section):
 class AgainstChampion(Section):
     """Candidate against champion on the same rows: how much worse is still allowed."""
 
-    allowed_regression: Annotated[float, Field(ge=0)] = 0.0
-    minimum_rows: Annotated[int, Field(ge=1)] = 500
+    allowed_regression: Annotated[Number, Field(ge=0)] = 0.0
+    minimum_rows: Annotated[Integer, Field(ge=1)] = 500
 
 
 class ServingFitness(Section):
     """A real request to the real serving container."""
 
-    ready_within: Duration = timedelta(seconds=30)
-    p99: Duration = timedelta(seconds=1)
-    requests: Annotated[int, Field(ge=1)] = 50
-    tolerance: Annotated[float, Field(gt=0)] = 1e-5
+    ready_within: PositiveDuration = timedelta(seconds=30)
+    p99: PositiveDuration = timedelta(seconds=1)
+    requests: Annotated[Integer, Field(ge=1)] = 50
+    tolerance: Annotated[Number, Field(gt=0)] = 1e-5
 
 
 class Gate(Section):
     """The checks a candidate must pass. `inconclusive`: what a verdict without enough data leads to."""
 
-    thresholds: dict[str, float] = Field(min_length=1)
+    thresholds: dict[str, Number] = Field(min_length=1)
     against_champion: AgainstChampion = AgainstChampion()
     serving_fitness: ServingFitness = ServingFitness()
     inconclusive: Literal["reject", "approve"] = "reject"
@@ -209,11 +286,11 @@ class Gate(Section):
 class Canary(Section):
     """How traffic moves to a candidate, and how much worse than the champion it may be."""
 
-    weights: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (10, 50, 100)
-    minimum_requests: Annotated[int, Field(ge=1)] = 50
-    maximum_duration: Duration = timedelta(minutes=10)
+    weights: tuple[Annotated[Integer, Field(ge=1, le=100)], ...] = (10, 50, 100)
+    minimum_requests: Annotated[Integer, Field(ge=1)] = 50
+    maximum_duration: PositiveDuration = timedelta(minutes=10)
     allowed_error_rate: Share = 0.01
-    allowed_latency_ratio: Annotated[float, Field(gt=1)] = 2.0
+    allowed_latency_ratio: Annotated[Number, Field(gt=1)] = 2.0
     latency_floor: Annotated[Duration, Field(description="means below this are never called slow")] = timedelta(0)
 
     @model_validator(mode="after")
@@ -229,13 +306,13 @@ class Drift(Section):
 
     numeric_method: Literal["wasserstein", "ks", "psi", "jensenshannon"] = "wasserstein"
     categorical_method: Literal["jensenshannon", "psi", "chisquare"] = "jensenshannon"
-    threshold: Annotated[float, Field(gt=0)] = 0.1
+    threshold: Annotated[Number, Field(gt=0)] = 0.1
     share: Annotated[Share, Field(description="share of drifted columns that makes the window drifted")] = 0.5
     maximum_null_share: Share = 0.5
-    minimum_rows: Annotated[int, Field(ge=30)] = 500
-    sample: Annotated[int, Field(ge=100)] = 20_000
+    minimum_rows: Annotated[Integer, Field(ge=30)] = 500
+    sample: Annotated[Integer, Field(ge=100)] = 20_000
     allowed_decay: Annotated[
-        float, Field(gt=0, description="loss of the primary metric against the version's best that is decay")
+        Number, Field(gt=0, description="loss of the primary metric against the version's best that is decay")
     ] = 0.02
 
 
@@ -243,17 +320,19 @@ class Arbiter(Section):
     """When evidence leads to a retraining. All times are event time."""
 
     cooldown: Duration = timedelta(days=30)
-    minimum_new_labels: Annotated[int, Field(ge=0)] = 1000
+    minimum_new_labels: Annotated[Integer, Field(ge=0)] = 1000
 
 
 class Resources(Section):
     """Limits of a step's container."""
 
-    cpus: Annotated[float, Field(gt=0)] = 2
-    memory: Annotated[str, Field(pattern=r"^\d+[mg]$")] = "4g"
-    pids: Annotated[int, Field(ge=16)] = 512
-    timeout: Duration = timedelta(hours=1)
-    gpu: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[Number, Field(gt=0)] = 2
+    memory: Annotated[
+        str, Field(pattern=r"^([1-9]\d*g|[1-9]\d{2,}m)$", description="megabytes, 100m or more, or gigabytes")
+    ] = "4g"
+    pids: Annotated[Integer, Field(ge=16)] = 512
+    timeout: PositiveDuration = timedelta(hours=1)
+    gpu: Annotated[Integer, Field(ge=0)] = 0
     fallback: Literal["cpu"] | None = None
 
     @model_validator(mode="after")
@@ -269,7 +348,7 @@ class ModelSpec(Section):
     name: Name
     description: str
     owner: str
-    tags: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
     task: Literal["binary"]
     entity: Name
     timestamp: Name
@@ -294,16 +373,40 @@ class ModelSpec(Section):
                 f"canary.maximum_duration {self.canary.maximum_duration} must be below resources.timeout "
                 f"{self.resources.timeout}, which ends the container that observes: shorten one or raise the other"
             )
-        for reserved in (self.label.column, self.label.timestamp, self.entity, self.timestamp):
-            if reserved in names:
-                raise ValueError(
-                    f"features.columns: '{reserved}' is the label, a time or the entity, "
-                    "which would leak the answer: remove it from the features"
-                )
+        self._refuse_columns_of_two_meanings()
         _among("evaluation.slices", self.evaluation.slices, names)
         _among("evaluation.metrics", self.evaluation.metrics, METRICS[self.task])
         _among("gate.thresholds", self.gate.thresholds, self.evaluation.metrics)
+        for metric, bound in self.gate.thresholds.items():
+            if not 0 <= bound <= _GREATEST.get(metric, 1):
+                raise ValueError(
+                    f"gate.thresholds: {metric} is never {bound}; it lies between 0 and {_GREATEST.get(metric, 1)}: "
+                    "correct the value"
+                )
         return self
+
+    def _refuse_columns_of_two_meanings(self) -> None:
+        """Column names are compared without case, as DuckDB does."""
+        keys = {
+            "entity": self.entity,
+            "timestamp": self.timestamp,
+            "label.column": self.label.column,
+            "label.timestamp": self.label.timestamp,
+        }
+        # Feast calls the event time so in a join, whatever its own name.
+        owners = {"event_timestamp": "timestamp"}
+        for key, column in keys.items():
+            if (owner := owners.setdefault(column.lower(), key)) != key:
+                raise ValueError(f"{key}: '{column}' is {owner} already: give each a column of its own")
+        for name in self.features.names:
+            if name in owners:
+                raise ValueError(
+                    f"features.columns: '{name}' is the label, a time or the entity, "
+                    "which would leak the answer: remove it from the features"
+                )
+        for key, column in [*keys.items(), *(("features.columns", name) for name in self.features.names)]:
+            if reason := RESERVED.get(column.lower()):
+                raise ValueError(f"{key}: '{column}' is {reason}: give it another name")
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of the named sections (all of them when none is named), in canonical JSON."""
@@ -330,12 +433,7 @@ def load_spec(folder: Path) -> ModelSpec:
         SpecError: one line for each mistake, with file, key, value, allowed values and cure.
     """
     file = folder / SPEC_FILE
-    try:
-        content = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise SpecError(f"{file}: cannot be read ({error.strerror}): every model folder needs a {SPEC_FILE}") from error
-    except yaml.YAMLError as error:
-        raise SpecError(f"{file}: is not YAML: {error}") from error
+    content = _parse(file)
     if not isinstance(content, dict):
         raise SpecError(f"{file}: expected a mapping of keys, got {type(content).__name__}")
     try:
@@ -345,6 +443,37 @@ def load_spec(folder: Path) -> ModelSpec:
     if spec.name != folder.name:
         raise SpecError(f"{file}: name: '{spec.name}' must equal its folder '{folder.name}': rename one of them")
     return spec
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML would keep the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice: keep one", key.start_mark
+                )
+            seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{file}: cannot be read ({error.strerror}): every model folder needs a {SPEC_FILE}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{file}: is not UTF-8 text ({error}): save it as UTF-8") from error
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{file}: is not YAML: {error}") from error
+    except Exception as error:
+        # PyYAML lets whatever a value's conversion raises through, such as ValueError of a month 13, and one
+        # model's mistake must not end the parsing of all others.
+        raise SpecError(f"{file}: holds a value that is none of its type: {error}: correct or quote it") from error
 
 
 def model_folders(models: Path) -> list[Path]:
@@ -372,7 +501,8 @@ def _keys_at(location: tuple[int | str, ...]) -> Iterable[str]:
     section: Any = ModelSpec
     for part in location:
         if isinstance(part, str) and part in getattr(section, "model_fields", {}):
-            section = _section_in(section.model_fields[part].annotation)
+            # A table may be named like a key of a table, which holds no section.
+            section = _section_in(section.model_fields[part].annotation) or section
     return sorted(section.model_fields)
 
 

@@ -65,7 +65,8 @@ def copy_model(folder: Path, **changes: str) -> None:
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    (folder / "model.yaml").write_text(text)
+    # A lone surrogate stands for a byte that is no UTF-8.
+    (folder / "model.yaml").write_text(text, errors="surrogateescape")
 
 
 def test_every_stage_of_the_loop_is_a_dag(dags: dict[str, DAG]) -> None:
@@ -140,6 +141,11 @@ def test_each_model_folder_gives_its_own_dags(models: Path, monkeypatch: pytest.
         ("cooldown: ", "cooldwon: ", ["arbiter.cooldwon", "value '", "allowed here: cooldown", "correct its name"]),
         ("seed: 2013", "seed: today", ["training.seed", "'today'", "integer", "correct the value"]),
         ("slices: [origin, carrier]", "slices: [airline]", ["evaluation.slices", "airline", "allowed", "carrier"]),
+        ("end: 2014-01-01", "end: 2014-13-01", ["month must be in 1..12", "correct or quote it"]),
+        ("seed: 2013", "seed: 2013\n  seed: 2014", ["the key 'seed' stands twice", "keep one"]),
+        ('cron: "0 0 1 * *"', "cron: every month", ["schedule.cron", "every month", "five fields", "'0 0 1 * *'"]),
+        ("tags: [flights,", f"tags: [{'x' * 101},", ["tags.0", "at most 100 characters", "correct the value"]),
+        ("owner: flight-operations", "owner: caf\udce9", ["is not UTF-8", "save it as UTF-8"]),
         ("weights: [10, 50, 100]", "weights: [50, 10]", ["canary", "[50, 10]", "must rise", "[10, 50, 100]"]),
     ],
 )
@@ -154,6 +160,16 @@ def test_a_mistake_in_a_model_is_an_import_error_and_hides_no_other_model(
         assert word in error
     assert not [name for name in bag.dags if name.startswith("broken.")]
     assert len([name for name in bag.dags if name.startswith(("flight_delay.", "train_delay."))]) == 2 * len(STAGES)
+
+
+@pytest.mark.parametrize("cron", ["*/5 * * * *", "0 0 29 2 *", "0 6,18 1,15 * *", "0-30/10 8-17 * 1-6 0-6"])
+def test_a_cron_line_that_a_model_may_have_is_one_for_airflow(
+    models: Path, monkeypatch: pytest.MonkeyPatch, cron: str
+) -> None:
+    copy_model(models / "other", **{'cron: "0 0 1 * *"': f'cron: "{cron}"'})
+    bag = parse(models, monkeypatch)
+    assert not bag.import_errors
+    bag.dags["other.feature_ingestion"].timetable.validate()
 
 
 def test_an_empty_models_folder_is_an_import_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

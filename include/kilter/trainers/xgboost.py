@@ -10,14 +10,13 @@ import numpy as np
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, InputError
-from kilter.spec import Training
+from kilter.spec import OWN_PARAMETERS, Training
 from kilter.trainers import Part, Trained, Vector
 
 MODEL_FILE = "model.ubj"
 _THREADS = 2
 """Fixed, because the number of threads decides the order of sums and with it the model's bytes."""
 _PROGRESS_ROUNDS = 50
-_OWN = {"objective", "eval_metric", "seed", "nthread", "device", "tree_method"}
 
 
 def train(
@@ -35,7 +34,7 @@ def train(
     """
     import xgboost
 
-    if taken := sorted(_OWN & training.parameters.keys()):
+    if taken := sorted(OWN_PARAMETERS["xgboost"] & training.parameters.keys()):
         raise InputError(f"training.parameters: {', '.join(taken)} is set by Kilter: remove it from model.yaml")
     parameters: dict[str, Any] = {
         **training.parameters,

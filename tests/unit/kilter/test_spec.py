@@ -1,15 +1,20 @@
 """A wrong model.yaml is refused with file, key, value, what is allowed and the cure."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from kilter.encoding import Signature
 from kilter.errors import SpecError
-from kilter.spec import load_spec, model_folders
+from kilter.serving.prediction_log import Entry, to_table
+from kilter.serving.request import Rows
+from kilter.spec import RESERVED, Feature, load_spec, model_folders
+from kilter.stores.deployment import Deployment
+from kilter.stores.features import CREATED
 
 FLIGHTS = Path(__file__).parents[3] / "include" / "models" / "flight_delay"
 
@@ -90,6 +95,75 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         (lambda spec: spec["schedule"].update(end="2012-01-01T00:00:00Z"), "is not after start"),
         (lambda spec: spec["resources"].update(fallback="cpu"), "fallback: cpu has no meaning without gpu"),
         (lambda spec: spec["label"].update(delay="soon"), "expected a duration such as 50ms, 90s, 15m, 2h or 3d"),
+        (
+            lambda spec: spec["schedule"].update(cron="every month"),
+            "schedule.cron: cron 'every month': expected five fields",
+        ),
+        (lambda spec: spec["schedule"].update(cron="@monthly"), "presets such as @daily"),
+        (
+            lambda spec: spec["schedule"].update(cron="0 24 * * *"),
+            "hour '24' is not allowed; allowed are numbers from 0 to 23",
+        ),
+        (lambda spec: spec["schedule"].update(cron="0 0 31 2 *"), "no month has such a day"),
+        (lambda spec: spec["schedule"].update(start=2013), "got 2013, expected a time with its offset"),
+        (lambda spec: spec["schedule"].update(start="0001-01-01T00:00:00+14:00"), "outside the years 1 to 9999"),
+        (lambda spec: spec["label"].update(delay="99999999999d"), "got 99999999999d, which is longer than"),
+        (lambda spec: spec["features"].update(ttl="0d"), "features.ttl: expected a duration above zero"),
+        (lambda spec: spec.update(tags=["x" * 101]), "tags.0: got 'xxx"),
+        (
+            lambda spec: spec["source"]["tables"].update(key={"timestamp": "a", "kye": 1}),
+            "source.tables.key.kye: unknown key",
+        ),
+        (lambda spec: spec["source"].update(environment=["AIRFLOW__CORE__FERNET_KEY"]), "belongs to Airflow, Kilter"),
+        (lambda spec: spec["source"].update(environment=["_AIRFLOW_WWW_USER_PASSWORD"]), "belongs to Airflow, Kilter"),
+        (lambda spec: spec["source"].update(environment=["KILTER_LEDGER"]), "variable 'KILTER_LEDGER' belongs to"),
+        (lambda spec: spec["source"].update(environment=["PATH"]), "variable 'PATH' belongs to"),
+        (lambda spec: spec["source"].update(environment=["PYTHONPATH"]), "variable 'PYTHONPATH' belongs to"),
+        (lambda spec: spec["source"].update(environment=["LD_PRELOAD"]), "variable 'LD_PRELOAD' belongs to"),
+        (lambda spec: spec["source"].update(environment=["HOME"]), "variable 'HOME' belongs to"),
+        (lambda spec: spec["training"].update(rounds="400"), "training.rounds: got '400'"),
+        (lambda spec: spec["training"].update(rounds=True), "training.rounds: got True"),
+        (lambda spec: spec["source"].update(network="yes"), "source.network: got 'yes'"),
+        (
+            lambda spec: spec["gate"].update(thresholds={"roc_auc": 62}),
+            "roc_auc is never 62.0; it lies between 0 and 1",
+        ),
+        (
+            lambda spec: spec["gate"].update(thresholds={"log_loss": -1}),
+            "log_loss is never -1.0; it lies between 0 and inf",
+        ),
+        (lambda spec: spec["gate"].update(thresholds={"roc_auc": float("nan")}), "gate.thresholds.roc_auc: got nan"),
+        (lambda spec: spec["resources"].update(memory="0m"), "resources.memory: got '0m'"),
+        (lambda spec: spec["resources"].update(memory="5m"), "resources.memory: got '5m'"),
+        (
+            lambda spec: spec["training"].update(validation_share=0.4, test_share=0.4),
+            "leave less than half of the rows",
+        ),
+        (
+            lambda spec: spec["training"].update(parameters={"nthread": 8}),
+            "training: parameters: nthread is set by Kilter",
+        ),
+        (lambda spec: spec["label"].update(column="flight_id"), "label.column: 'flight_id' is entity already"),
+        (lambda spec: spec["label"].update(column="scheduled_departure"), "'scheduled_departure' is timestamp already"),
+        (
+            lambda spec: spec["label"].update(timestamp="scheduled_departure"),
+            "label.timestamp: 'scheduled_departure' is timestamp",
+        ),
+        (lambda spec: spec["label"].update(column="score"), "label.column: 'score' is a column of the prediction log"),
+        (lambda spec: spec["label"].update(column="Hour"), "'hour' is the label, a time or the entity"),
+        (lambda spec: spec.update(entity="role"), "entity: 'role' is a column of the prediction log"),
+        (
+            lambda spec: spec["features"]["columns"].append({"name": "created"}),
+            "'created' is a column of the features table",
+        ),
+        (
+            lambda spec: spec["features"]["columns"].append({"name": "event_timestamp"}),
+            "'event_timestamp' is the label, a time",
+        ),
+        (
+            lambda spec: spec["features"]["columns"].append({"name": "request_id"}),
+            "'request_id' is a column of the prediction",
+        ),
         (lambda spec: spec.update(name="flights"), "name: 'flights' must equal its folder 'flight_delay'"),
     ],
 )
@@ -109,11 +183,53 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert "drift.tresholds" in message
 
 
-@pytest.mark.parametrize(("text", "told"), [("- a\n- b\n", "expected a mapping"), ("a: [", "is not YAML")])
-def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "model.yaml").write_text(text)
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"- a\n- b\n", "expected a mapping"),
+        (b"a: [", "is not YAML"),
+        (b"end: 2014-13-01T00:00:00Z", "month must be in 1..12: correct or quote it"),
+        (b"rounds: !!int ''", "holds a value that is none of its type"),
+        (b"a: !!timestamp soon", "holds a value that is none of its type"),
+        (b"[" * 10_000, "holds a value"),
+        (b"name: caf\xe9", "is not UTF-8 text"),
+        (b"training: {seed: 1, seed: 2}", "the key 'seed' stands twice: keep one"),
+        (b"name: a\nowner: b\nname: c", "the key 'name' stands twice: keep one"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_refused(tmp_path: Path, text: bytes, told: str) -> None:
+    (tmp_path / "model.yaml").write_bytes(text)
     with pytest.raises(SpecError, match=told):
         load_spec(tmp_path)
+
+
+def test_a_merged_mapping_may_override_its_keys(tmp_path: Path) -> None:
+    model = changed(tmp_path, lambda spec: spec.pop("canary"))
+    with (model / "model.yaml").open("a") as file:
+        file.write("canary: {<<: {weights: [20, 100]}, weights: [30, 100]}\n")
+    assert load_spec(model).canary.weights == (30, 100)
+
+
+def test_the_same_instant_with_another_offset_is_the_same_spec(tmp_path: Path) -> None:
+    other = load_spec(changed(tmp_path, lambda spec: spec["schedule"].update(start="2013-01-01T02:00:00+02:00")))
+    assert other.schedule.start.isoformat() == "2013-01-01T00:00:00+00:00"
+    assert other.digest() == load_spec(FLIGHTS).digest()
+
+
+def test_every_column_of_the_prediction_log_is_reserved() -> None:
+    signature = Signature(entity="id", timestamp="at", features=(Feature(name="x"),))
+    deployment = Deployment(model="m", version=1, key="models/m/d", digest="d")
+    entry = Entry(
+        deployment,
+        signature,
+        "r",
+        datetime.now(UTC),
+        1.0,
+        Rows([[0.0]], {"x": [0.0]}, ["e"], [datetime.now(UTC)]),
+        [0.5],
+    )
+    assert set(to_table([entry], "champion").column_names) - {"id", "at", "x"} <= set(RESERVED)
+    assert CREATED in RESERVED
 
 
 def test_a_folder_without_a_spec_is_no_model(tmp_path: Path) -> None:
