@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from kilter.errors import InputError
 
 
 def load_function(folder: Path, file: str, name: str) -> Callable[..., Any]:
-    """The function `name` of `folder/file`. The file is executed afresh and enters no module table.
+    """The function `name` of `folder/file`. The file is executed afresh.
+
+    It enters `sys.modules`, where dataclasses and `typing.get_type_hints` look up a class's module.
 
     Raises:
         InputError: there is no such file, or it has no such function.
@@ -21,6 +24,7 @@ def load_function(folder: Path, file: str, name: str) -> Callable[..., Any]:
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(f"model '{folder.name}': {path} is missing: add it, with a function {name}(…)")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     function: Any = getattr(module, name, None)
     if not callable(function):

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,43 @@ def test_an_altered_manifest_is_a_data_error(objects: ObjectStore) -> None:
     objects.put(key, objects.get(key).replace(b'"rows": 1', b'"rows": 9').replace(b'"rows":1', b'"rows":9'))
     with pytest.raises(DataError, match="was altered"):
         read_manifest(objects, made.key)
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing", "manifest"])
+def test_committing_a_damaged_dataset_again_repairs_it(objects: ObjectStore, damage: str) -> None:
+    files = {"a": b"1", "b": b"2"}
+    made = commit_dataset(objects, "sets", files)
+    if damage == "missing":
+        objects = _Without(objects, f"{made.key}/a")  # type: ignore[assignment]
+    else:
+        objects.put(f"{made.key}/{'a' if damage == 'altered' else MANIFEST}", b"damage")
+    with pytest.raises(DataError, match=r"run the step that (made|makes) it|is no manifest"):
+        read_file(objects, read_manifest(objects, made.key), "a")
+    assert commit_dataset(objects, "sets", files) == made
+    assert [read_file(objects, read_manifest(objects, made.key), name) for name in files] == [b"1", b"2"]
+
+
+class _Without:
+    """A store that lost an object, until it is put again; stores themselves remove nothing."""
+
+    def __init__(self, base: ObjectStore, lost: str) -> None:
+        self._base = base
+        self._lost = {lost}
+
+    def put(self, key: str, data: bytes) -> None:
+        self._base.put(key, data)
+        self._lost.discard(key)
+
+    def get(self, key: str) -> bytes:
+        if key in self._lost:
+            raise DataError("no object: run the step that makes it")
+        return self._base.get(key)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._base, name)
+
+    def exists(self, key: str) -> bool:
+        return key not in self._lost and self._base.exists(key)
 
 
 def test_a_file_that_is_not_of_the_dataset_is_a_data_error(objects: ObjectStore) -> None:

@@ -21,6 +21,8 @@ from kilter.errors import DataError, InputError, UnavailableError
 
 MANIFEST = "manifest.json"
 
+_REPAIR = "restore the object, or run the step that made it again (in Airflow with the DAG's Param no_cache)"
+
 
 class ObjectStore(Protocol):
     """Bytes under keys such as `batches/flight_delay/…`. Keys never start with a slash."""
@@ -234,16 +236,18 @@ def commit_dataset(
     """Write `files` under `prefix/<digest>/`, the manifest last, and return it.
 
     The digest covers names and contents of the files and the facts, so equal content gives an
-    equal key, and committing twice changes nothing.
+    equal key, and committing twice changes nothing. What is missing or was altered since is written anew.
     """
     digests = {name: sha256(files[name]) for name in sorted(files)}
     content = Manifest(key="", digest="", files=digests, facts=dict(facts or {}))
     digest = _digest_of(content)
     manifest = content.model_copy(update={"key": f"{prefix}/{digest}", "digest": digest})
-    if not objects.exists(f"{manifest.key}/{MANIFEST}"):
-        for name, data in files.items():
-            objects.put(f"{manifest.key}/{name}", data)
-        objects.put(f"{manifest.key}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
+    content_of = {**files, MANIFEST: manifest.model_dump_json(indent=1).encode()}
+    committed = objects.exists(f"{manifest.key}/{MANIFEST}")
+    for name, data in content_of.items():
+        key = f"{manifest.key}/{name}"
+        if not (committed and objects.exists(key) and objects.get(key) == data):
+            objects.put(key, data)
     return manifest
 
 
@@ -261,7 +265,7 @@ def read_manifest(objects: ObjectStore, key: str) -> Manifest:
     if manifest.key != key or manifest.digest != _digest_of(manifest) or not key.endswith(f"/{manifest.digest}"):
         raise DataError(
             f"{objects.uri(key)}/{MANIFEST} was altered: its content has digest {_digest_of(manifest)}, it says "
-            f"{manifest.digest}: restore the object or run the step that made it with --no-cache"
+            f"{manifest.digest}: {_REPAIR}"
         )
     return manifest
 
@@ -285,7 +289,6 @@ def read_file(objects: ObjectStore, manifest: Manifest, name: str) -> bytes:
     data = objects.get(f"{manifest.key}/{name}")
     if (found := sha256(data)) != manifest.files[name]:
         raise DataError(
-            f"{objects.uri(manifest.key)}/{name} was altered: sha256 {found}, committed {manifest.files[name]}: "
-            "restore the object or run the step that made it with --no-cache"
+            f"{objects.uri(manifest.key)}/{name} was altered: sha256 {found}, committed {manifest.files[name]}: {_REPAIR}"
         )
     return data
