@@ -18,6 +18,7 @@ from sqlalchemy import (
     DateTime,
     Engine,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -30,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection, RowMapping
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.types import TypeDecorator
 
 from kilter.errors import InputError, UnavailableError
@@ -120,6 +121,10 @@ rollouts = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
+OPEN_STATES = ("staged", "shifting")
+"""States of a rollout that is under way; it ends `promoted` or `rolled_back`."""
+_is_open = rollouts.c.state.in_(OPEN_STATES)
+Index("one_open_rollout_a_model", rollouts.c.model, unique=True, sqlite_where=_is_open, postgresql_where=_is_open)
 
 rollout_events = Table(
     "rollout_events",
@@ -134,8 +139,6 @@ rollout_events = Table(
 )
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-OPEN_STATES = ("staged", "shifting")
-"""States of a rollout that is under way; it ends `promoted` or `rolled_back`."""
 
 
 class Ledger:
@@ -168,7 +171,7 @@ class Ledger:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except (OperationalError, ProgrammingError) as error:
             raise UnavailableError(
                 f"ledger {self.engine.url.render_as_string()}: {error.orig}: "
                 "is the database up, and was 'python -m kilter migrate' run?"
@@ -283,22 +286,30 @@ class Ledger:
         Raises:
             InputError: another candidate's rollout of this model is open.
         """
+        if (found := self.open_rollout(model)) is None:
+            try:
+                return self._begin(model, candidate, champion)
+            except IntegrityError:
+                # Somebody began one in between: the index on open rollouts lets no second one in.
+                found = self.open_rollout(model)
+        if found is None or found["candidate"] != candidate:
+            other = (
+                f"version {found['candidate']} (rollout {found['id']}, {found['state']})" if found else "another one"
+            )
+            raise InputError(
+                f"model '{model}': {other} is being rolled out: wait until it has ended, "
+                f"or end it with step roll_back, before version {candidate} begins"
+            )
+        return int(found["id"])
+
+    def _begin(self, model: str, candidate: int, champion: int | None) -> int:
+        now = _now()
+        row = {"model": model, "candidate": candidate, "champion": champion, "state": "staged", "weight": 0}
+        begun = insert(rollouts).values(started_at=now, updated_at=now, **row).returning(rollouts.c.id)
         with self.transaction() as connection:
-            is_open = (rollouts.c.model == model) & rollouts.c.state.in_(OPEN_STATES)
-            found = connection.execute(select(rollouts).where(is_open)).mappings().first()
-            if found and found["candidate"] != candidate:
-                raise InputError(
-                    f"model '{model}': version {found['candidate']} is already being rolled out "
-                    f"(rollout {found['id']}, {found['state']}): wait for it or roll it back first"
-                )
-            if found:
-                return int(found["id"])
-            now = _now()
-            row = {"model": model, "candidate": candidate, "champion": champion, "state": "staged", "weight": 0}
-            begun = insert(rollouts).values(started_at=now, updated_at=now, **row).returning(rollouts.c.id)
-            identity = connection.execute(begun).scalar_one()
+            identity = int(connection.execute(begun).scalar_one())
             self._event(connection, identity, "staged", 0, f"version {candidate} staged", {})
-            return int(identity)
+        return identity
 
     def advance_rollout(self, rollout: int, state: str, weight: int, reason: str, evidence: dict[str, Any]) -> None:
         """Move a rollout to a state and weight, with its reason and evidence, in one transaction."""
@@ -331,6 +342,15 @@ class Ledger:
     def open_rollout(self, model: str) -> RowMapping | None:
         """The rollout of a model that is under way, if any."""
         return next((row for row in self.rollouts(model) if row["state"] in OPEN_STATES), None)
+
+    def newest_rollout(self, model: str, candidate: int) -> RowMapping | None:
+        """The newest rollout of this candidate; None when none began."""
+        return next((row for row in reversed(self.rollouts(model)) if row["candidate"] == candidate), None)
+
+    def last_promoted(self, model: str) -> int | None:
+        """The version that was promoted last; None when none was."""
+        rows = reversed(self.rollouts(model))
+        return next((row["candidate"] for row in rows if row["state"] == "promoted"), None)
 
     def rollouts(self, model: str) -> Sequence[RowMapping]:
         """Rollouts of a model, oldest first."""

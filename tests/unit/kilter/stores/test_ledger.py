@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -114,12 +115,46 @@ def test_the_qualities_of_a_version_are_those_of_its_own_earlier_windows(ledger:
 def test_a_second_candidate_waits_for_the_open_rollout(ledger: Ledger) -> None:
     rollout = ledger.begin_rollout("m", 2, 1)
     assert ledger.begin_rollout("m", 2, 1) == rollout
-    with pytest.raises(InputError, match="version 2 is already being rolled out"):
+    with pytest.raises(InputError, match=r"version 2 \(rollout 1, staged\) is being rolled out"):
         ledger.begin_rollout("m", 3, 1)
     ledger.advance_rollout(rollout, "rolled_back", 0, "worse", {"errors": 3})
     assert ledger.begin_rollout("m", 3, 1) != rollout
     events = [(row["state"], row["reason"]) for row in ledger.rollout_events(rollout)]
     assert events == [("staged", "version 2 staged"), ("rolled_back", "worse")]
+
+
+def test_of_many_candidates_at_once_one_is_rolled_out(ledger: Ledger) -> None:
+    barrier = Barrier(8)
+
+    def begin(candidate: int) -> int | str:
+        barrier.wait()
+        try:
+            return ledger.begin_rollout("m", candidate, 1)
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(begin, range(2, 10)))
+    assert len(ledger.rollouts("m")) == 1
+    assert [item for item in found if isinstance(item, int)] == [1]
+    assert all("is being rolled out" in item for item in found if isinstance(item, str))
+
+
+def test_the_same_candidate_begun_many_times_at_once_is_one_rollout(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: ledger.begin_rollout("m", 2, 1), range(16))) == {1}
+    assert len(ledger.rollout_events(1)) == 1
+
+
+def test_the_newest_rollout_and_the_last_promoted_version_are_found(ledger: Ledger) -> None:
+    assert ledger.newest_rollout("m", 2) is None
+    assert ledger.last_promoted("m") is None
+    ledger.advance_rollout(ledger.begin_rollout("m", 2, None), "promoted", 0, "", {})
+    ledger.advance_rollout(ledger.begin_rollout("m", 3, 2), "rolled_back", 0, "", {})
+    again = ledger.begin_rollout("m", 3, 2)
+    found = ledger.newest_rollout("m", 3)
+    assert found is not None
+    assert (found["id"], ledger.last_promoted("m")) == (again, 2)
 
 
 def test_an_unknown_report_or_rollout_is_refused(ledger: Ledger) -> None:
