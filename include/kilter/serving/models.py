@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, KilterError
-from kilter.stores.deployment import Deployment, Role, read_deployment
+from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment
 from kilter.stores.objects import ObjectStore, read_file, read_manifest
 
 MODEL_FILE = "model.ubj"
@@ -91,7 +91,8 @@ class LiveModels:
     """The versions that a server answers with, kept at the desired state by a thread of its own.
 
     A version is replaced by one assignment, so a request sees the old or the new one, whole. What
-    cannot be loaded is reported and leaves the version before it in place.
+    cannot be loaded, and a desired state that is gone, is reported and leaves the version before it in
+    place; only what was withdrawn is unloaded.
 
     Args:
         objects: the store of models and desired states.
@@ -138,6 +139,10 @@ class LiveModels:
             try:
                 self._follow(model, read_deployment(self._objects, self._role, model))
                 self._problems.pop(model, None)
+            except NotDeployed as error:
+                # A role that holds nothing yet is no problem; one whose desired state was lost keeps what it has.
+                if self._loaded.setdefault(model, None) is not None:
+                    self._report(model, str(error))
             except (KilterError, OSError) as error:
                 self._report(model, str(error))
 

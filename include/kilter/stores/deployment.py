@@ -28,17 +28,27 @@ class Deployment(BaseModel):
     digest: str
 
 
+class NotDeployed(DataError):
+    """A role has no desired state: never deployed to, or lost. Not the same as one that was withdrawn."""
+
+
 def read_deployment(objects: ObjectStore, role: Role, model: str) -> Deployment | None:
-    """What the role shall hold of this model; None when nothing was deployed or it was withdrawn.
+    """What the role shall hold of this model; None when that was withdrawn, so that it shall hold nothing.
 
     Raises:
+        NotDeployed: there is no desired state at all.
         DataError: the object is there and is no desired state.
     """
     key = _key(role, model)
     try:
         text = objects.get(key)
     except DataError:
-        return None
+        if objects.exists(key):
+            raise
+        raise NotDeployed(
+            f"{objects.uri(key)} is absent: nothing was ever deployed there, or the store lost it: "
+            "restore the store, or deploy the model again"
+        ) from None
     if text == _NOTHING:
         return None
     try:

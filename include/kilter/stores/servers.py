@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from kilter.errors import InputError, UnavailableError
-from kilter.stores.deployment import Deployment, Role, read_deployment, write_deployment
+from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment, write_deployment
 from kilter.stores.objects import ObjectStore
 
 _POLL = 0.05
@@ -56,7 +56,7 @@ class Servers:
     ) -> None:
         """Make the role hold this version, and wait until its server answers with it.
 
-        Deploying what is already held changes nothing.
+        Deploying what is already held changes nothing. A desired state that was lost or altered is written anew.
 
         Raises:
             InputError: `digest` is not that of `key`.
@@ -67,8 +67,7 @@ class Servers:
                 f"key '{key}' of '{model}' version {version} is not models/{model}/{digest}: give the registry's key"
             )
         deployment = Deployment(model=model, version=version, key=key, digest=digest)
-        if self.deployed(role, model) != deployment:
-            write_deployment(self._objects, role, model, deployment)
+        write_deployment(self._objects, role, model, deployment)
         deadline = time.monotonic() + timeout.total_seconds()
         while (answer := self._ready(role, model)).get("digest") != digest or answer.get("version") != version:
             if time.monotonic() > deadline:
@@ -79,13 +78,19 @@ class Servers:
             time.sleep(_POLL)
 
     def deployed(self, role: Role, model: str) -> Deployment | None:
-        """What the role shall hold of this model, or None."""
-        return read_deployment(self._objects, role, model)
+        """What the role shall hold of this model, or None.
+
+        Raises:
+            DataError: its desired state is damaged.
+        """
+        try:
+            return read_deployment(self._objects, role, model)
+        except NotDeployed:
+            return None
 
     def withdraw(self, role: Role, model: str) -> None:
-        """Let the role hold nothing of this model. Its server forgets it within a second."""
-        if self.deployed(role, model) is not None:
-            write_deployment(self._objects, role, model, None)
+        """Let the role hold nothing of this model, and say so: its server forgets it within a second."""
+        write_deployment(self._objects, role, model, None)
 
     def served(self, role: Role, model: str) -> Served:
         """What the role's server counted for the version that it holds.

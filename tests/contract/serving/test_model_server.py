@@ -170,6 +170,33 @@ def test_a_key_outside_the_models_is_refused(installation, champion):
         installation.servers.deploy("champion", MODEL, 9, "elsewhere", made.digest)
 
 
+def test_a_desired_state_that_was_lost_is_a_problem_and_the_version_stays(installation, champion):
+    held = champion.get(f"/models/{MODEL}/ready").json()["digest"]
+    desired = installation.home / f"store/serving/{MODEL}/champion.json"
+    text = desired.read_bytes()
+    desired.unlink()
+    wait_until(lambda: "problem" in champion.get(f"/models/{MODEL}/ready").json(), "the server reports a problem")
+    ready = champion.get(f"/models/{MODEL}/ready").json()
+    assert (ready["digest"], "champion.json is absent" in ready["problem"]) == (held, True)
+    assert invoke(champion, ROW).status_code == 200
+    desired.write_bytes(text)
+    wait_until(lambda: "problem" not in champion.get(f"/models/{MODEL}/ready").json(), "the problem is gone")
+
+
+def test_a_model_that_is_withdrawn_is_unloaded(installation, champion):
+    installation.servers.withdraw("champion", MODEL)
+    wait_until(lambda: champion.get(f"/models/{MODEL}/ready").status_code == 503, "the server forgets it")
+    assert "nothing was deployed" in champion.get(f"/models/{MODEL}/ready").json()["error"]
+    installation.deploy("champion", 1)
+
+
+def test_a_damaged_desired_state_is_written_anew_by_the_next_deployment(installation, champion):
+    installation.objects.put(f"serving/{MODEL}/champion.json", b"{}")
+    wait_until(lambda: "problem" in champion.get(f"/models/{MODEL}/ready").json(), "the server reports a problem")
+    installation.deploy("champion", 1)
+    wait_until(lambda: "problem" not in champion.get(f"/models/{MODEL}/ready").json(), "the problem is gone")
+
+
 def test_a_deployment_that_does_not_arrive_is_unavailable_and_says_why(installation, champion):
     with pytest.raises(UnavailableError, match="no object at"):
         installation.servers.deploy("champion", MODEL, 9, f"models/{MODEL}/gone", "gone", timedelta(seconds=1))

@@ -3,7 +3,7 @@
 import pytest
 
 from kilter.errors import DataError
-from kilter.stores.deployment import Deployment, read_deployment, write_deployment
+from kilter.stores.deployment import Deployment, NotDeployed, read_deployment, write_deployment
 from kilter.stores.objects import MemoryObjects
 
 HELD = Deployment(model="m", version=3, key="models/m/abc", digest="abc")
@@ -13,7 +13,8 @@ def test_what_is_deployed_is_read_back_for_its_role_alone():
     objects = MemoryObjects()
     write_deployment(objects, "canary", "m", HELD)
     assert read_deployment(objects, "canary", "m") == HELD
-    assert read_deployment(objects, "champion", "m") is None
+    with pytest.raises(NotDeployed, match=r"serving/m/champion.json is absent: .*deploy the model again"):
+        read_deployment(objects, "champion", "m")
 
 
 def test_what_is_withdrawn_is_gone():
