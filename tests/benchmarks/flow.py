@@ -68,7 +68,7 @@ def roll_out(run: Run, version: int, weights: tuple[int, ...]) -> None:
         run("shift", rollout=rollout, weight=weight)
         run("judge_canary", rollout=rollout, weight=weight)
     run("promote", rollout=rollout)
-    run("roll_back", rollout=rollout)
+    run("roll_back", version=version)
 
 
 def monitor(run: Run, start: datetime, end: datetime) -> None:

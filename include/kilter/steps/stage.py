@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kilter.errors import InputError, KilterError
+from kilter.champion import champion_of, lost_alias
+from kilter.errors import InputError
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Inputs(StepModel):
 
 
 class Outputs(StepModel):
-    """The rollout. `first`: there is no champion yet, so nothing to compare with and no canary."""
+    """The rollout. `first`: there was never a champion, so nothing to compare with and no canary."""
 
     rollout: int
     first: bool
@@ -29,8 +30,11 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Begin the rollout, or find the one under way of the same version.
 
+    A rollout that cannot be staged stays open for a retry: `roll_back` ends it.
+
     Raises:
-        InputError: the version is the champion already, or another version is being rolled out.
+        InputError: the version is the champion already, another version is being rolled out, or the
+            champion's alias was lost.
         UnavailableError: a model server does not load its version, or HAProxy does not answer.
     """
     model = context.spec.name
@@ -40,14 +44,22 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if row["champion"] is None:
         context.log.info("%s has no champion: version %d will be the first", model, candidate.version)
         return Outputs(rollout=rollout, first=True)
-    try:
-        _load(row, context)
-    except KilterError as error:
-        # Left open it would block every other candidate; a retry begins anew.
-        if row["state"] == "staged":
-            context.ledger.advance_rollout(rollout, "rolled_back", 0, f"could not be staged: {error}", {})
-        raise
+    _load(row, context)
     return Outputs(rollout=rollout, first=False)
+
+
+def _champion(candidate: int, context: StepContext) -> int | None:
+    """The champion that the candidate is to follow; a rollout under way keeps the one that it began with."""
+    model = context.spec.name
+    if (under_way := context.ledger.open_rollout(model)) is not None:
+        champion: int | None = under_way["champion"]
+        return champion
+    champion = champion_of(model, context.registry, context.ledger)
+    if champion == candidate:
+        raise InputError(f"model '{model}': version {candidate} is the champion already: there is nothing to roll out")
+    if champion is None and (held := context.servers.deployed("champion", model)) is not None:
+        raise lost_alias(model, held.version, "is on the champion server")
+    return champion
 
 
 def _load(row: RowMapping, context: StepContext) -> None:
@@ -61,13 +73,3 @@ def _load(row: RowMapping, context: StepContext) -> None:
     context.registry.set_alias(model, "canary", candidate.version)
     context.servers.deploy("canary", model, candidate.version, candidate.key, candidate.digest)
     context.log.info("version %d is loaded on the canary, champion is version %d", candidate.version, champion.version)
-
-
-def _champion(candidate: int, context: StepContext) -> int | None:
-    """The champion that the candidate is to follow."""
-    model = context.spec.name
-    champion = context.registry.champion(model)
-    under_way = context.ledger.open_rollout(model)
-    if champion == candidate and under_way is None:
-        raise InputError(f"model '{model}': version {candidate} is the champion already: there is nothing to roll out")
-    return champion

@@ -13,6 +13,8 @@ from kilter.errors import InputError, UnavailableError
 from kilter.step import RunInfo, StepContext, Stores, load_step
 from kilter.stores.ledger import Ledger
 from kilter.stores.registry import MemoryRegistry, PipelineRun
+from kilter.stores.router import Router
+from kilter.stores.servers import Servers
 
 from .conftest import MODEL, Installation, Traffic, make_model, wait_until
 
@@ -109,7 +111,7 @@ def test_a_good_candidate_is_promoted_and_no_request_fails(rollouts):
     row = rollouts.ledger.rollout(rollout)
     assert (row["state"], row["weight"]) == ("promoted", 0)
     assert rollouts.run("promote", rollout=rollout) == promoted
-    assert not rollouts.run("roll_back", rollout=rollout).rolled_back
+    assert not rollouts.run("roll_back", version=2).rolled_back
 
 
 def test_a_candidate_that_cannot_be_staged_blocks_no_other(rollouts, monkeypatch):
@@ -124,8 +126,76 @@ def test_a_candidate_that_cannot_be_staged_blocks_no_other(rollouts, monkeypatch
     monkeypatch.setattr(rollouts.registry, "version", without_a_file)
     with pytest.raises(InputError, match="give the registry's key"):
         rollouts.run("stage", version=broken)
-    assert rollouts.ledger.rollouts(MODEL)[-1]["state"] == "rolled_back"
+    with pytest.raises(InputError, match=r"version 2 \(rollout 2, staged\) is being rolled out"):
+        rollouts.run("stage", version=good)
+    ended = rollouts.run("roll_back", version=broken)
+    assert (ended.rolled_back, ended.reason) == (True, "broken off after: version 2 staged")
+    assert (rollouts.registry.alias(MODEL, "canary"), rollouts.held("canary")) == (None, 0)
     assert rollouts.run("stage", version=good).rollout
+
+
+def test_staging_again_while_shifting_that_fails_is_rolled_back_too(rollouts, monkeypatch):
+    rollouts.first_champion()
+    candidate = rollouts.register(2)
+    rollout = rollouts.run("stage", version=candidate).rollout
+    rollouts.run("shift", rollout=rollout, weight=50)
+    with monkeypatch.context() as broken:
+        broken.setattr(rollouts.registry, "set_alias", _away)
+        with pytest.raises(UnavailableError):
+            rollouts.run("stage", version=candidate)
+    assert rollouts.run("roll_back", version=candidate).rolled_back
+    assert rollouts.installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
+    assert (rollouts.registry.alias(MODEL, "canary"), rollouts.held("canary")) == (None, 0)
+    assert rollouts.ledger.open_rollout(MODEL) is None
+
+
+def test_nothing_is_rolled_back_when_no_rollout_of_the_version_began(rollouts):
+    rollouts.first_champion()
+    begun = rollouts.run("stage", version=rollouts.register(2)).rollout
+    ended = rollouts.run("roll_back", version=rollouts.register(3))
+    assert (ended.rolled_back, ended.reason) == (False, "no rollout of version 3 began")
+    assert rollouts.ledger.rollout(begun)["state"] == "staged"
+
+
+def test_a_lost_champion_alias_makes_nobody_the_first_version(rollouts):
+    champion = rollouts.first_champion()
+    rollouts.registry.remove_alias(MODEL, "champion")
+    candidate = rollouts.register(2)
+    words = r"no version has the alias 'champion' in MLflow, but version 1 was promoted last: set the alias"
+    with pytest.raises(InputError, match=words):
+        rollouts.run("stage", version=candidate)
+    rollouts.registry.set_alias(MODEL, "champion", champion)
+    assert not rollouts.run("stage", version=candidate).first
+
+
+def test_a_champion_server_that_holds_a_version_makes_nobody_the_first_version(rollouts):
+    held = make_model(rollouts.installation.objects, rollouts.spec, 9)
+    rollouts.installation.servers.deploy("champion", MODEL, 9, held.key, held.digest)
+    with pytest.raises(InputError, match="version 9 is on the champion server: set the alias"):
+        rollouts.run("stage", version=rollouts.register(1))
+
+
+def test_rolling_back_a_first_version_unloads_that_version_only(rollouts, monkeypatch):
+    first = rollouts.register(1)
+    rollout = rollouts.run("stage", version=first).rollout
+    with monkeypatch.context() as broken:
+        broken.setattr(rollouts.registry, "set_alias", _away)
+        with pytest.raises(UnavailableError):
+            rollouts.run("promote", rollout=rollout)
+    assert rollouts.held("champion") == first
+    assert rollouts.run("stage", version=first).first
+    assert rollouts.run("roll_back", version=first).rolled_back
+    assert rollouts.held("champion") == 0
+
+
+def test_rolling_back_a_first_version_leaves_a_champion_that_was_named_meanwhile(rollouts):
+    first, named = rollouts.register(1), rollouts.register(2)
+    rollouts.run("stage", version=first)
+    made = rollouts.registry.version(MODEL, named)
+    rollouts.installation.servers.deploy("champion", MODEL, named, made.key, made.digest)
+    rollouts.registry.set_alias(MODEL, "champion", named)
+    assert rollouts.run("roll_back", version=first).rolled_back
+    assert (rollouts.held("champion"), rollouts.registry.champion(MODEL)) == (named, named)
 
 
 def test_promotion_broken_off_anywhere_is_finished_by_running_it_again(rollouts, monkeypatch):
@@ -133,6 +203,9 @@ def test_promotion_broken_off_anywhere_is_finished_by_running_it_again(rollouts,
     with Traffic(rollouts.installation.settings.endpoint) as traffic:
         rollout = rollouts.climb(rollouts.register(2))
         calls = [
+            (Servers, "deploy"),
+            (Router, "wait_until_up"),
+            (Router, "shift"),
             (rollouts.registry, "set_alias"),
             (rollouts.registry, "remove_alias"),
             (rollouts.ledger, "advance_rollout"),
@@ -158,7 +231,7 @@ def test_rolling_back_a_promotion_that_broke_off_restores_the_champion(rollouts,
             broken.setattr(rollouts.registry, "remove_alias", _away)
             with pytest.raises(UnavailableError):
                 rollouts.run("promote", rollout=rollout)
-        assert rollouts.run("roll_back", rollout=rollout).rolled_back
+        assert rollouts.run("roll_back", version=2).rolled_back
         enough = len(traffic.versions) + 30
         wait_until(lambda: len(traffic.versions) > enough, "answers")
     assert traffic.failures == []
@@ -181,7 +254,7 @@ def test_a_killed_canary_is_not_passed_and_rolled_back(rollouts):
             judged = rollouts.run("judge_canary", rollout=rollout, weight=50)
             assert judged.verdict in (Verdict.FAILED, Verdict.ERROR), judged.reason
             assert time.monotonic() - started < 10
-            assert rollouts.run("roll_back", rollout=rollout).reason == judged.reason
+            assert rollouts.run("roll_back", version=2).reason == judged.reason
         # Only what the killed process had in its hands can be lost: at most one request a client.
         assert len(traffic.failures) <= 2
         assert installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
@@ -202,8 +275,8 @@ def test_without_traffic_the_verdict_is_inconclusive_and_never_passed(rollouts):
     assert "canary got 0 of 25" in judged.reason
     with pytest.raises(InputError, match="has not passed at weight 100"):
         rollouts.run("promote", rollout=rollout)
-    assert rollouts.run("roll_back", rollout=rollout).rolled_back
-    assert rollouts.run("roll_back", rollout=rollout).rolled_back
+    assert rollouts.run("roll_back", version=2).rolled_back
+    assert rollouts.run("roll_back", version=2).rolled_back
     assert rollouts.held("canary") == 0
 
 
@@ -219,7 +292,7 @@ def test_a_restarted_haproxy_gets_its_weights_back_while_judging(rollouts):
         assert rollouts.run("judge_canary", rollout=rollout, weight=50).verdict is Verdict.PASSED
     assert installation.router.weights(MODEL)["canary"] == 50
     assert traffic.failures == []
-    rollouts.run("roll_back", rollout=rollout)
+    rollouts.run("roll_back", version=2)
 
 
 def test_steps_of_an_ended_rollout_are_refused(rollouts):
@@ -227,7 +300,7 @@ def test_steps_of_an_ended_rollout_are_refused(rollouts):
     rollout = rollouts.run("stage", version=rollouts.register(2)).rollout
     with pytest.raises(InputError, match="at weight 0, not 50"):
         rollouts.run("judge_canary", rollout=rollout, weight=50)
-    rollouts.run("roll_back", rollout=rollout)
+    rollouts.run("roll_back", version=2)
     for step in ("shift", "judge_canary"):
         with pytest.raises(InputError, match="ended rolled_back"):
             rollouts.run(step, rollout=rollout, weight=10)
