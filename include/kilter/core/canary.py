@@ -1,13 +1,16 @@
-"""The canary's judgement: errors and latency of the candidate against the champion, side by side."""
+"""The canary's judgement: errors, refusals and latency of the candidate against the champion, side by side."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 from kilter.core.verdict import Judgement, Verdict
 from kilter.spec import Canary
 
 NAME = "canary"
+STANDARD_ERRORS = 3
+"""How many standard errors the arms' refusals may differ by chance; that much by chance is rarer than 1 in 700."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Arm:
     Args:
         requests: requests that it was given.
         errors: those that ended in a 5xx answer or in none.
+        refused: those that ended in a 4xx answer: the version does not take what the client sent.
         answered: requests whose time was taken.
         seconds: time spent on those in all.
         up: whether its server passed the last health check.
@@ -24,6 +28,7 @@ class Arm:
 
     requests: int = 0
     errors: int = 0
+    refused: int = 0
     answered: int = 0
     seconds: float = 0.0
     up: bool = True
@@ -34,24 +39,31 @@ class Arm:
         return min(1.0, self.errors / self.requests) if self.requests else float(self.errors > 0)
 
     @property
+    def refusal_rate(self) -> float:
+        """Refusals as a share of the requests."""
+        return min(1.0, self.refused / self.requests) if self.requests else float(self.refused > 0)
+
+    @property
     def latency(self) -> float | None:
         """Mean seconds of an answer; None when no time was taken."""
         return self.seconds / self.answered if self.answered else None
 
 
 def judge(champion: Arm, canary: Arm, rules: Canary) -> Judgement:
-    """Judge a canary by its error rate and its mean latency.
+    """Judge a canary by its error rate, its refusals and its mean latency.
 
     | verdict | when |
     | --- | --- |
     | failed | errors: rate above the champion's by more than `allowed_error_rate`, also when that is already certain before `minimum_requests` |
     | error | the canary's server is down |
     | inconclusive | either arm has fewer than `minimum_requests` |
+    | failed | refusals: share of 4xx above the champion's by more than `allowed_error_rate` and chance |
     | error | the latency of an arm could not be measured |
     | failed | latency: mean above `allowed_latency_ratio` times the champion's and above `latency_floor` |
     | passed | otherwise |
 
-    The limits hold: what equals a limit passes.
+    The limits hold: what equals a limit passes. Clients make mistakes too, and more in one arm than in the other
+    by chance: that is worth `STANDARD_ERRORS` standard errors, as the pooled z-test of two proportions has them.
     """
     too_many_errors, errors = _errors(champion, canary, rules)
     few = [
@@ -66,13 +78,20 @@ def judge(champion: Arm, canary: Arm, rules: Canary) -> Judgement:
         return _judgement(Verdict.ERROR, reason, champion, canary)
     if few:
         return _judgement(Verdict.INCONCLUSIVE, f"not enough data: {'; '.join(few)}", champion, canary)
+    too_many_refused, refusals = _refusals(champion, canary, rules)
+    if too_many_refused:
+        return _judgement(Verdict.FAILED, f"{errors}; {refusals}", champion, canary)
     if champion.latency is None or canary.latency is None:
         unmeasured = " and ".join(
             name for name, arm in (("canary", canary), ("champion", champion)) if arm.latency is None
         )
-        return _judgement(Verdict.ERROR, f"{errors}; latency of {unmeasured} could not be measured", champion, canary)
+        return _judgement(
+            Verdict.ERROR, f"{errors}; {refusals}; latency of {unmeasured} could not be measured", champion, canary
+        )
     too_slow, latency = _latency(champion.latency, canary.latency, rules)
-    return _judgement(Verdict.FAILED if too_slow else Verdict.PASSED, f"{errors}; {latency}", champion, canary)
+    return _judgement(
+        Verdict.FAILED if too_slow else Verdict.PASSED, f"{errors}; {refusals}; {latency}", champion, canary
+    )
 
 
 def _errors(champion: Arm, canary: Arm, rules: Canary) -> tuple[bool, str]:
@@ -87,6 +106,18 @@ def _errors(champion: Arm, canary: Arm, rules: Canary) -> tuple[bool, str]:
     )
     if canary.requests < seen:
         sentence += f", were the {seen - canary.requests} requests still missing all answered"
+    return too_many, sentence
+
+
+def _refusals(champion: Arm, canary: Arm, rules: Canary) -> tuple[bool, str]:
+    pooled = min(1.0, (champion.refused + canary.refused) / (champion.requests + canary.requests))
+    chance = STANDARD_ERRORS * math.sqrt(pooled * (1 - pooled) * (1 / champion.requests + 1 / canary.requests))
+    too_many = canary.refusal_rate > champion.refusal_rate + rules.allowed_error_rate + chance
+    sentence = (
+        f"refused (4xx) {canary.refusal_rate:.2%} ({canary.refused} of {canary.requests}) {'>' if too_many else '<='} "
+        f"{champion.refusal_rate:.2%} ({champion.refused} of {champion.requests}) + {rules.allowed_error_rate:.2%} "
+        f"allowed + {chance:.2%} chance"
+    )
     return too_many, sentence
 
 

@@ -1,4 +1,4 @@
-"""Both arms of a canary, measured: requests and errors by the router, latency by the model servers.
+"""Both arms of a canary, measured: requests, errors and refusals by the router, latency by the model servers.
 
 HAProxy knows its answer times only as a rolling mean in whole milliseconds, which mixes in requests
 from before; the servers keep sums, which can be subtracted.
@@ -44,11 +44,12 @@ class Observer:
         now = self._read()
         for role in ROLES:
             arm = self._arms[role]
-            requests, errors = _grown(self._last.router[role], now.router[role])
+            requests, errors, refused = _grown(self._last.router[role], now.router[role])
             answered, seconds = _served(self._last.servers[role], now.servers[role])
             self._arms[role] = Arm(
                 requests=arm.requests + requests,
                 errors=arm.errors + errors,
+                refused=arm.refused + refused,
                 answered=arm.answered + answered,
                 seconds=arm.seconds + seconds,
                 up=now.router[role].up,
@@ -68,10 +69,12 @@ class Observer:
             return None
 
 
-def _grown(before: Counters, after: Counters) -> tuple[int, int]:
-    if after.requests < before.requests or after.errors < before.errors:
-        return after.requests, after.errors
-    return after.requests - before.requests, after.errors - before.errors
+def _grown(before: Counters, after: Counters) -> tuple[int, int, int]:
+    """Requests, errors and refusals since `before`."""
+    then, now = ((item.requests, item.errors, item.refused) for item in (before, after))
+    if any(new < old for new, old in zip(now, then, strict=True)):
+        return now
+    return now[0] - then[0], now[1] - then[1], now[2] - then[2]
 
 
 def _served(before: Served | None, after: Served | None) -> tuple[int, float]:

@@ -29,11 +29,13 @@ class Counters:
         requests: requests that HAProxy sent to it.
         errors: requests that it answered with 5xx or not at all, also when HAProxy then asked the
             other server. One that was broken off half-way and asked again may count twice.
+        refused: requests that it answered with 4xx.
         up: whether its health check passes.
     """
 
     requests: int
     errors: int
+    refused: int
     up: bool
 
 
@@ -128,5 +130,6 @@ def _counters(server: dict[str, str]) -> Counters:
     return Counters(
         requests=int(server["stot"]),
         errors=sum(int(server[name]) for name in failures),
+        refused=int(server["hrsp_4xx"]),
         up=server["status"].startswith(("UP", "DRAIN")),
     )

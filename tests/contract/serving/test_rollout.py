@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from kilter.core.verdict import Verdict
 from kilter.errors import InputError, UnavailableError
+from kilter.spec import ModelSpec
 from kilter.step import RunInfo, StepContext, Stores, load_step
 from kilter.stores.ledger import Ledger
 from kilter.stores.registry import MemoryRegistry, PipelineRun
@@ -36,8 +38,8 @@ class Rollouts:
         context = StepContext(self.spec, self.installation.settings.models / MODEL, stores, step.STEP, RunInfo())
         return step.run(step.Inputs(**inputs), context)
 
-    def register(self, seed: int) -> int:
-        made = make_model(self.installation.objects, self.spec, seed)
+    def register(self, seed: int, spec: ModelSpec | None = None) -> int:
+        made = make_model(self.installation.objects, spec or self.spec, seed)
         names = dict.fromkeys(("name", "dataset", "dataset_digest", "snapshot", "evaluation"), "")
         run = PipelineRun(
             model=MODEL, key=made.key, digest=made.digest, parameters={}, metrics={}, tags={}, dataset_rows=0, **names
@@ -263,6 +265,22 @@ def test_a_killed_canary_is_not_passed_and_rolled_back(rollouts):
     finally:
         installation.start_server("canary")
         installation.wait_for_server("canary")
+
+
+def test_a_candidate_that_refuses_what_clients_send_fails(rollouts):
+    rollouts.first_champion()
+    features = rollouts.spec.features
+    renamed = (features.columns[0].model_copy(update={"name": "renamed"}), *features.columns[1:])
+    spec = rollouts.spec.model_copy(update={"features": features.model_copy(update={"columns": renamed})})
+    candidate = rollouts.register(2, spec)
+    rollout = rollouts.run("stage", version=candidate).rollout
+    rollouts.run("shift", rollout=rollout, weight=50)
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        judged = rollouts.run("judge_canary", rollout=rollout, weight=50)
+    assert judged.verdict is Verdict.FAILED, judged.reason
+    assert re.search(r"refused \(4xx\) \d\d.+ > 0\.00% ", judged.reason)
+    assert set(traffic.versions) == {1}
+    assert rollouts.run("roll_back", version=candidate).reason == judged.reason
 
 
 def test_without_traffic_the_verdict_is_inconclusive_and_never_passed(rollouts):

@@ -11,15 +11,19 @@ from kilter.spec import Canary
 RULES = Canary(minimum_requests=50, allowed_error_rate=0.01, allowed_latency_ratio=2.0)
 
 
-def arm(requests=100, errors=0, mean_ms=10.0, up=True):
-    return Arm(requests=requests, errors=errors, answered=requests, seconds=requests * mean_ms / 1000, up=up)
+def arm(requests=100, errors=0, mean_ms=10.0, up=True, refused=0):
+    return Arm(
+        requests=requests, errors=errors, refused=refused, answered=requests, seconds=requests * mean_ms / 1000, up=up
+    )
 
 
 def test_equal_arms_pass_and_the_reason_shows_both_sums():
     judged = judge(arm(900), arm(100), RULES)
     assert judged.verdict is Verdict.PASSED
     assert judged.reason == (
-        "error rate 0.00% (0 of 100) <= 0.00% (0 of 900) + 1.00% allowed; mean latency 10.00 ms <= 10.00 ms x 2 allowed"
+        "error rate 0.00% (0 of 100) <= 0.00% (0 of 900) + 1.00% allowed; "
+        "refused (4xx) 0.00% (0 of 100) <= 0.00% (0 of 900) + 1.00% allowed + 0.00% chance; "
+        "mean latency 10.00 ms <= 10.00 ms x 2 allowed"
     )
 
 
@@ -29,6 +33,33 @@ def test_errors_at_the_limit_pass_and_one_more_fails():
     judged = judge(champion, arm(100, errors=3), RULES)
     assert judged.verdict is Verdict.FAILED
     assert judged.reason == "error rate 3.00% (3 of 100) > 1.00% (9 of 900) + 1.00% allowed"
+
+
+def test_a_candidate_that_refuses_what_the_champion_takes_fails():
+    judged = judge(arm(900), arm(50, refused=50), RULES)
+    assert judged.verdict is Verdict.FAILED
+    # pooled 50 of 950: 3 x sqrt(0.05263 x 0.94737 x (1/900 + 1/50)) = 3 x 0.03244
+    assert judged.reason == (
+        "error rate 0.00% (0 of 50) <= 0.00% (0 of 900) + 1.00% allowed; "
+        "refused (4xx) 100.00% (50 of 50) > 0.00% (0 of 900) + 1.00% allowed + 9.73% chance"
+    )
+
+
+def test_clients_that_err_in_both_arms_do_not_fail_the_candidate():
+    assert judge(arm(900, refused=18), arm(50, refused=3), RULES).verdict is Verdict.PASSED
+    assert judge(arm(900, refused=900), arm(50, refused=50), RULES).verdict is Verdict.PASSED
+
+
+def test_refusals_beyond_chance_fail_and_one_fewer_passes():
+    # 5 of 100 refused: pooled 14 of 1000, 1 % + 1 % + 3 x sqrt(0.014 x 0.986 x (1/900 + 1/100)) = 5.72 %
+    champion = arm(900, refused=9)
+    assert judge(champion, arm(100, refused=5), RULES).verdict is Verdict.PASSED
+    # 6 of 100: pooled 15 of 1000, 2 % + 3 x sqrt(0.015 x 0.985 x (1/900 + 1/100)) = 5.84 %
+    assert judge(champion, arm(100, refused=6), RULES).verdict is Verdict.FAILED
+
+
+def test_refusals_are_not_judged_before_the_champion_was_asked_enough():
+    assert judge(arm(3), arm(50, refused=50), RULES).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_mean_latency_beyond_the_ratio_fails():

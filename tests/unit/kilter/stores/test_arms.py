@@ -11,13 +11,13 @@ class Scripted:
     """A router and both servers that say what the test wants."""
 
     def __init__(self):
-        self.requests, self.errors = 1000, 5
+        self.requests, self.errors, self.refused = 1000, 5, 20
         self.answer = Served("new", 100, 1.0)
 
     def counters(self, model):
         return {
-            "champion": Counters(requests=0, errors=0, up=True),
-            "canary": Counters(self.requests, self.errors, up=True),
+            "champion": Counters(requests=0, errors=0, refused=0, up=True),
+            "canary": Counters(self.requests, self.errors, self.refused, up=True),
         }
 
     def served(self, role, model):
@@ -37,9 +37,9 @@ def observed(changes):
     return arms
 
 
-def to(requests, errors, answer):
+def to(requests, errors, answer, refused=20):
     def change(scripted):
-        scripted.requests, scripted.errors, scripted.answer = requests, errors, answer
+        scripted.requests, scripted.errors, scripted.answer, scripted.refused = requests, errors, answer, refused
 
     return change
 
@@ -50,8 +50,13 @@ def test_only_what_happened_since_counts():
     assert second == Arm(requests=30, errors=1, answered=30, seconds=1.0)
 
 
+def test_refusals_are_counted_since_too():
+    first, second = observed([to(1010, 5, None, refused=24), to(1030, 5, None, refused=30)])
+    assert (first.refused, second.refused) == (4, 10)
+
+
 def test_counters_that_fall_were_reset_and_are_all_new():
-    (arm,) = observed([to(7, 0, Served("new", 7, 0.25))])
+    (arm,) = observed([to(7, 0, Served("new", 7, 0.25), refused=0)])
     assert arm == Arm(requests=7, errors=0, answered=7, seconds=0.25)
 
 
