@@ -4,7 +4,8 @@
 features and labels, `materialize` fills the online store.
 
 **When**: at the end of every interval of `schedule.cron`. Past intervals: `airflow backfill create`. By hand:
-with `interval_start` and `interval_end`. The same interval again gives equal bytes.
+with `interval_start` and `interval_end`; one that overlaps an interval in the store is refused. The same interval again
+gives equal bytes.
 
 **When red**: `extract`: the source does not answer, or `source.py` has a fault. `materialize`: the feature store
 does not answer. Clear the red task once the cause is gone; nothing half-written was left.

@@ -71,11 +71,26 @@ def prediction_span(key: str) -> tuple[datetime, datetime]:
     Raises:
         DataError: the key has another form.
     """
-    first, _, rest = key.rpartition("/")[2].partition("_")
+    return parse_span(key, "_champion_<id>.parquet")
+
+
+def parse_span(key: str, rest: str = "") -> tuple[datetime, datetime]:
+    """The two times that the last part of a key begins with, joined by `_`.
+
+    Args:
+        rest: what may follow them, for the error.
+
+    Raises:
+        DataError: the key has another form.
+
+    >>> [time.day for time in parse_span("intervals/m/20130101T000000_20130131T000000")]
+    [1, 31]
+    """
+    first, _, others = key.rpartition("/")[2].partition("_")
     try:
-        return parse_stamp(first), parse_stamp(rest.partition("_")[0])
+        return parse_stamp(first), parse_stamp(others.partition("_")[0])
     except ValueError:
-        raise _foreign(key, "20130131T000000_20130131T235959_champion_<id>.parquet") from None
+        raise _foreign(key, f"20130131T000000_20130131T235959{rest}") from None
 
 
 def _foreign(key: str, form: str) -> DataError:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 # Not memoised: it writes at keys of the interval, which a memoised result would leave as they are.
 STEP = StepInfo(
-    stores=frozenset({"objects"}), reads=("source", "features", "label", "entity", "timestamp"), memoised=False
+    stores=frozenset({"objects", "ledger"}),
+    reads=("source", "features", "label", "entity", "timestamp"),
+    memoised=False,
 )
 
 
@@ -44,13 +46,18 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     Raises:
         DataError: the batch was never committed or was altered.
-        InputError: features.py gives other columns than model.yaml lists, or two rows for one entity and time.
+        InputError: the batch did not pass `validate_batch` for this interval, the interval overlaps another one in
+            the store, or features.py gives other columns than model.yaml lists, or two rows for one entity and time.
+        UnavailableError: the ledger does not answer.
     """
     from kilter.stores.features import CREATED
+    from kilter.stores.intervals import check_interval, record_interval
     from kilter.stores.objects import sha256
     from kilter.stores.parquet import to_parquet
 
     spec = context.spec
+    check_interval(context.objects, spec.name, inputs.start, inputs.end)
+    _refuse_unless_passed(inputs, context)
     tables = _tables(inputs.batch, context)
     build = load_function(context.folder, "features.py", "build")
     labels = load_function(context.folder, "features.py", "labels")
@@ -59,10 +66,29 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     keys = {kind: interval_key(kind, spec.name, inputs.start) for kind in ("labels", "features")}
     # A row holds only what was known at its event time, so from then on it may be used.
     data = to_parquet(features.add_column(2, CREATED, features[spec.timestamp]))
+    # The record goes first, so that no features ever lie in the store without it.
+    record_interval(context.objects, spec.name, inputs.start, inputs.end)
     context.objects.put(keys["labels"], to_parquet(outcomes))
     context.objects.put(keys["features"], data)
     context.log.info("%d rows of features, %d labels", features.num_rows, outcomes.num_rows)
     return Outputs(features=keys["features"], labels=keys["labels"], digest=sha256(data), rows=features.num_rows)
+
+
+def _refuse_unless_passed(inputs: Inputs, context: StepContext) -> None:
+    """A bad batch must never become features, not even by hand."""
+    interval = (inputs.batch, inputs.start, inputs.end)
+    rows = context.ledger.batches(context.spec.name, before=inputs.end)
+    found = [row for row in rows if (row["key"], row["interval_start"], row["interval_end"]) == interval]
+    if not found:
+        raise InputError(
+            f"batch {inputs.batch} was never validated for the interval from {inputs.start.isoformat()} to "
+            f"{inputs.end.isoformat()}: run validate_batch with the same inputs first"
+        )
+    if found[-1]["verdict"] != "passed":
+        raise InputError(
+            f"batch {inputs.batch} {found[-1]['verdict']}: {found[-1]['reason']}: only a passed batch becomes features; "
+            "repair the source and extract the interval again"
+        )
 
 
 def _tables(batch: str, context: StepContext) -> dict[str, ibis.Table]:

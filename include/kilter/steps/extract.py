@@ -32,16 +32,19 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Commit `batches/<model>/<digest>`, with `source.lookback` of context rows before the interval.
 
     Raises:
-        InputError: the interval ends before it starts, or the source is misconfigured.
+        InputError: the interval ends before it starts or overlaps another one in the store, or the source is
+            misconfigured.
         DataError: a file of the source cannot be read; nothing is committed.
         UnavailableError: the source does not answer.
     """
     from kilter.sources.reader import read_source
+    from kilter.stores.intervals import check_interval
     from kilter.stores.objects import commit_dataset
     from kilter.stores.parquet import to_parquet
 
     if inputs.end <= inputs.start:
         raise InputError(f"extract: end {inputs.end} is not after start {inputs.start}: swap them")
+    check_interval(context.objects, context.spec.name, inputs.start, inputs.end)
     source = context.spec.source
     tables = read_source(source, context.folder, inputs.start - source.lookback, inputs.end)
     rows = {name: _count(tables[name], table, inputs.start, inputs.end) for name, table in source.tables.items()}

@@ -41,12 +41,16 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     Raises:
         DataError: a log object is truncated or has a foreign name.
+        InputError: the window overlaps an interval with labels without being equal to it, and so would count
+            labels of it that another window counts too.
     """
+    from kilter.stores.intervals import check_interval
     from kilter.stores.labels import known_labels
     from kilter.stores.objects import commit_dataset
     from kilter.stores.parquet import to_parquet
 
     spec = context.spec
+    check_interval(context.objects, spec.name, inputs.start, inputs.end)
     predictions = _predictions(context, inputs.start, inputs.end)
     labels = known_labels(context.objects, spec, inputs.end, since=inputs.start)
     window = _join(predictions, labels, spec)

@@ -75,11 +75,52 @@ def test_two_rows_for_one_entity_and_time_are_refused(rides: Any) -> None:
 
 
 def test_a_batch_that_features_py_does_not_fit_is_a_data_error_and_writes_nothing(rides: Any) -> None:
-    rides.deliver(0, rides.frame(0).drop(columns="fare"))
-    batch = rides.run("extract", **rides.day(0))["batch"]
+    file = rides.folder / "features.py"
+    file.write_text(file.read_text().replace('"zone", "fare")', '"zone", "toll")'))
     with pytest.raises(DataError, match=r"features\.py does not fit the batch"):
+        rides.ingest(0)
+    assert [key for kind in ("features", "labels", "intervals") for key in rides.objects.list(f"{kind}/")] == []
+
+
+def test_a_batch_that_failed_never_becomes_features_even_by_hand(rides: Any) -> None:
+    bad = rides.ingest(0, rides.frame(0).assign(fare=-5.0))
+    assert bad["verdict"] == "failed"
+    with pytest.raises(InputError, match=r"failed: .*fare.*: only a passed batch becomes features; repair the source"):
+        rides.run("build_features", batch=bad["batch"], **rides.day(0))
+    assert rides.objects.list("features/") == []
+
+
+def test_a_batch_that_was_never_validated_never_becomes_features(rides: Any) -> None:
+    rides.deliver(0)
+    batch = rides.run("extract", **rides.day(0))["batch"]
+    with pytest.raises(
+        InputError, match=r"was never validated for the interval from 2024-01-01T00:00:00\+00:00 .*first"
+    ):
         rides.run("build_features", batch=batch, **rides.day(0))
-    assert rides.objects.list("features/") + rides.objects.list("labels/") == []
+
+
+def test_an_interval_that_overlaps_one_in_the_store_is_refused_with_the_cure(rides: Any) -> None:
+    rides.ingest(0)
+    half = {"start": "2024-01-01T12:00:00Z", "end": "2024-01-02T12:00:00Z"}
+    before = rides.objects.list("")
+    for step, inputs in (("extract", half), ("build_features", half | {"batch": "any"}), ("join_labels", half)):
+        with pytest.raises(InputError) as error:
+            rides.run(step, **inputs)
+        for words in (
+            "interval [2024-01-01T12:00:00+00:00, 2024-01-02T12:00:00+00:00) overlaps "
+            "[2024-01-01T00:00:00+00:00, 2024-01-02T00:00:00+00:00), which has features and labels already",
+            "remove its objects: intervals/rides/20240101T000000_20240102T000000, "
+            "features/rides/20240101T000000.parquet, labels/rides/20240101T000000.parquet",
+        ):
+            assert words in str(error.value)
+    assert rides.objects.list("") == before
+
+
+def test_the_same_interval_written_with_another_offset_is_the_same(rides: Any) -> None:
+    first = rides.ingest(0)
+    day = {"start": "2024-01-01T05:30:00+05:30", "end": "2024-01-01T19:00:00-05:00"}
+    assert rides.run("extract", **day)["batch"] == first["batch"]
+    assert rides.run("build_features", batch=first["batch"], **day)["digest"] == first["digest"]
 
 
 def test_a_missing_features_py_names_the_file_and_the_function(rides: Any) -> None:
