@@ -18,7 +18,7 @@ class StepJob:
 
     Args:
         code: digest of the code that must run.
-        image: digest of the image that it runs in; empty in a plain process.
+        image: digest of the image that it runs in; in a plain process, of its installed packages.
         attempt: unique to this try of the task; part of the result's key unless the step is memoised.
         map_index: -1 for a task that is not mapped.
     """

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from kilter_airflow.runtimes.process import ProcessRuntime
 
 GPU_POOL = "gpu"
+"""Pool of the steps that use a GPU: as many at once as it has slots."""
+GPU_QUEUE = "gpu"
+"""Their Celery queue, which workers on machines with GPUs take from; other executors know no queues."""
 GRACE = 3
 """Seconds a killed step gets to end; Airflow kills the task itself after five."""
 
@@ -61,7 +64,7 @@ class StepOperator(Conditional, DockerOperator):
     ) -> None:
         spec = spec_of(model)
         if spec.resources.gpu and load_step(step).STEP.gpu:
-            kwargs["pool"] = GPU_POOL
+            kwargs |= {"pool": GPU_POOL, "queue": GPU_QUEUE}
         kwargs.setdefault("execution_timeout", spec.resources.timeout)
         kwargs.setdefault("map_index_template", "{{ task.step }}")
         kwargs.setdefault("multiple_outputs", True)
@@ -102,7 +105,7 @@ class StepOperator(Conditional, DockerOperator):
     def _result(self, context: Context) -> Result:
         settings = RuntimeSettings.from_environment(os.environ)
         self._runtime = runtime = self._open_runtime(settings)
-        job = self._job(context, settings, runtime.image)
+        job = self._job(context, settings, runtime)
         objects = open_objects(settings.stores.objects)
         ended = runtime.resume(job)
         if ended is None:
@@ -118,8 +121,14 @@ class StepOperator(Conditional, DockerOperator):
         return found
 
     def _committed(self, objects: ObjectStore, job: StepJob) -> Result | None:
-        """The result of an equal earlier run of a memoised step."""
+        """The result of an equal earlier run of a memoised step.
+
+        What a step that asks for GPUs gave on the CPU (`resources.fallback`) is none: a GPU may be there today.
+        """
         if not job.info.memoised or (result := read_result(objects, job.key)) is None:
+            return None
+        if job.gpus and result.device == "cpu":
+            self.log.info("step '%s' is run again: its result was made without the GPU that it asks for", self.step)
             return None
         self.log.info(
             "step '%s' is not run: %s holds the result of equal inputs, code and image, from run %s of %s "
@@ -128,7 +137,7 @@ class StepOperator(Conditional, DockerOperator):
         )  # fmt: skip
         return result
 
-    def _job(self, context: Context, settings: RuntimeSettings, image: str) -> StepJob:
+    def _job(self, context: Context, settings: RuntimeSettings, runtime: DockerRuntime | ProcessRuntime) -> StepJob:
         spec = spec_of(self.model)
         info = load_step(self.step).STEP
         given = json.loads(json.dumps(self.inputs, default=_jsonable))
@@ -145,10 +154,10 @@ class StepOperator(Conditional, DockerOperator):
                 try_number=task.try_number,
                 dag_version=str(task.dag_version_id),
                 git_commit=settings.git_commit or task.bundle_instance.version or "",
-                image=image,
+                image=runtime.image,
             ),
             code=code_digest(settings.stores.models / self.model),
-            image=image,
+            image=runtime.environment,
             attempt=str(task.id),
             map_index=-1 if task.map_index is None else task.map_index,
             access=access_of(info, spec, settings, os.environ, calls="endpoint" in given),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kilter.step import StepContext, StepInfo, StepModel
 
-STEP = StepInfo(reads=("evaluation", "features", "training", "label"))
+STEP = StepInfo(reads=("evaluation", "label"))
 
 
 class Inputs(StepModel):

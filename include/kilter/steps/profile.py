@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kilter.step import StepContext, StepInfo, StepModel
 
-STEP = StepInfo(reads=("features", "label", "entity", "timestamp"))
+STEP = StepInfo(reads=("features", "label", "training"))
 _SAMPLE = 20_000
 
 

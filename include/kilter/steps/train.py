@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kilter.step import StepContext, StepInfo, StepModel
 
-STEP = StepInfo(reads=("training", "features", "resources"), gpu=True)
+STEP = StepInfo(reads=("training", "features", "label", "entity", "timestamp", "resources"), gpu=True)
 
 
 class Inputs(StepModel):

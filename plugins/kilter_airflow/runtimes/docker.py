@@ -193,6 +193,7 @@ class DockerRuntime:
         self._labels: Mapping[str, str] = {}
         self._stopped = False
         self.image = engine.image_digest(settings.step_image)
+        self.environment = self.image  # which fixes the packages that steps import
 
     def resume(self, job: StepJob) -> Ended | None:
         """Follow the container that an earlier try of this task left, or take its result.

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
+from functools import cached_property
 from logging import Logger
 from pathlib import Path
 
+from kilter.environment import environment_digest
 from kilter_airflow.job import Ended, StepJob
 
 LAST_LINES = 30
@@ -25,6 +27,11 @@ class ProcessRuntime:
     """
 
     image = ""
+
+    @cached_property
+    def environment(self) -> str:
+        """What fixes the packages that steps import: their names and versions, as no image does."""
+        return f"packages:{environment_digest()}"
 
     def __init__(self, models: Path, worker: Mapping[str, str], log: Logger) -> None:
         self._models = models

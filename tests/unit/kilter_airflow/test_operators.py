@@ -1,7 +1,8 @@
 """`StepOperator` in the process runtime: what its errors mean to Airflow, and what it reuses."""
 
+import os
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from kilter.step import Result
+from kilter.stores.objects import MemoryObjects
 from kilter_airflow.conditions import Fact
+from kilter_airflow.job import StepJob
 from kilter_airflow.operators import StepOperator
+from kilter_airflow.settings import RuntimeSettings
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -51,6 +56,36 @@ def test_a_step_returns_its_outputs(home: Path) -> None:
     outputs = run(extract(2000, 2001))
     assert outputs["batch"].startswith("batches/waiting/")
     assert outputs["rows"] == {"facts": 1}
+
+
+def training_job(**resources: Any) -> StepJob:
+    operator = StepOperator(task_id="train", step="train", model="waiting", inputs={"snapshot": "s"})
+    settings = RuntimeSettings.from_environment(os.environ)
+    job = operator._job(context(), settings, operator._open_runtime(settings))
+    return replace(job, spec=job.spec.model_copy(update={"resources": job.spec.resources.model_copy(update=resources)}))
+
+
+def test_upgraded_packages_reuse_no_old_result(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = training_job()
+    assert before.key == training_job().key
+    assert before.run.image == ""
+    package = tmp_path / "site/extra-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert training_job().key != before.key
+
+
+@pytest.mark.parametrize(("device", "reused"), [("cpu", False), ("cuda", True)])
+def test_what_a_fallback_gave_on_the_cpu_is_not_reused_where_a_gpu_is_asked_for(
+    home: Path, device: str, reused: bool
+) -> None:
+    job = training_job(gpu=1, fallback="cpu")
+    result = Result(step="train", model="waiting", outputs={}, run=job.run, device=device, seconds=1, started_at=0)
+    objects = MemoryObjects()
+    objects.put(job.key, result.model_dump_json().encode())
+    operator = StepOperator(task_id="train", step="train", model="waiting", inputs={"snapshot": "s"})
+    assert (operator._committed(objects, job) == result) is reused
 
 
 def test_wrong_input_is_not_tried_again(home: Path) -> None:

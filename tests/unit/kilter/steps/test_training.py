@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from kilter.errors import DataError, InputError
+from kilter.spec import ModelSpec, load_spec
+from kilter.step import StepContext, Stores, choose_device, load_step, parse_inputs, step_names
 from kilter.stores.models import load_model, read_part
 from kilter.stores.objects import read_manifest
 
@@ -37,6 +39,31 @@ def test_the_same_snapshot_parameters_and_seed_give_equal_bytes(rides: Any, snap
     (path.parent / "manifest.json").unlink()
     assert rides.run("train", snapshot=snapshot) == first
     assert path.read_bytes() == before
+
+
+def test_every_section_that_a_memoised_step_reads_is_in_its_key(rides: Any, snapshot: str) -> None:
+    spec = load_spec(rides.folder)
+    read: set[str] = set()
+
+    class Recording(ModelSpec):
+        def __getattribute__(self, name: str) -> Any:
+            if name in ModelSpec.model_fields:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    inputs: dict[str, Any] = {"snapshot": snapshot}
+    memoised = {name for name in step_names() if load_step(name).STEP.memoised}
+    for name in ("train", "profile", "evaluate"):
+        info = load_step(name).STEP
+        recording = Recording.model_construct(**{field: getattr(spec, field) for field in ModelSpec.model_fields})
+        read.clear()
+        context = StepContext(recording, rides.folder, Stores(rides.settings, spec), info)
+        choose_device(recording, info)
+        taken = {key: value for key, value in inputs.items() if key in load_step(name).Inputs.model_fields}
+        inputs |= load_step(name).run(parse_inputs(name, taken), context).model_dump()
+        assert read - {"name", "task"} == set(info.reads), f"{name}: correct STEP.reads; name and task are in every key"
+        memoised.remove(name)
+    assert not memoised, "run these here too"
 
 
 def test_another_seed_gives_another_model(rides: Any, snapshot: str) -> None:
