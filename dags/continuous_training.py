@@ -8,7 +8,8 @@
 
 **When red**: `freeze_dataset`: not enough rows before `as_of`, or features are missing: ingest the intervals first.
 `train` with exit code 137: raise `resources.memory`. `register`: MLflow does not answer. Clear the red task: what was
-done before it is reused. The same data, parameters and image give the same model, which is registered once.
+done before it is reused. The same data, `as_of`, parameters and image give the same model, which is registered once;
+without `as_of` it is the end of the newest passed interval, so the same run again trains nothing anew.
 """
 
 from airflow.sdk import dag
@@ -29,7 +30,7 @@ def build(spec: ModelSpec) -> None:
         def step(name: str, **inputs: object) -> StepOperator:
             return StepOperator(task_id=name, step=name, model=spec.name, inputs=inputs)
 
-        freeze = step("freeze_dataset", as_of="{{ params.as_of or dag_run.run_after }}")
+        freeze = step("freeze_dataset", as_of="{{ params.as_of or '' }}")
         snapshot = freeze.output["snapshot"]
         profile = step("profile", snapshot=snapshot)
         train = step("train", snapshot=snapshot)

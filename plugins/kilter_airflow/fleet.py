@@ -47,15 +47,23 @@ AS_OF = Param(
     type=["null", "string"],
     format="date-time",
     title="Train as of",
-    description="Event time, with its offset; only what was known then is used. Empty: when the run was triggered.",
+    description="Event time, with its offset; only what was known then is used. Empty: the end of the newest passed interval.",
 )
 REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
 
 _CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"
-INTERVAL = {
-    "start": "{{ params.interval_start or data_interval_start | default('" + _CURE + "') }}",
-    "end": "{{ params.interval_end or data_interval_end | default('" + _CURE + "') }}",
-}
+_HALF = "none: one of interval_start and interval_end was given without the other; give both or none"
+
+
+def _bound(name: str) -> str:
+    """Template of an interval's bound: the Params if both are given, else the run's own; else text that no step takes."""
+    return (
+        "{% if (not params.interval_start) != (not params.interval_end) %}" + _HALF + "{% else %}"
+        "{{ params.interval_" + name + " or data_interval_" + name + " | default('" + _CURE + "') }}{% endif %}"
+    )
+
+
+INTERVAL = {"start": _bound("start"), "end": _bound("end")}
 """Inputs `start` and `end` of the steps that work on one interval."""
 
 

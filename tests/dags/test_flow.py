@@ -9,6 +9,8 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 
+from kilter.errors import InputError
+from kilter.step import parse_inputs
 from kilter_airflow.fleet import INTERVAL
 from kilter_airflow.timetables import IntervalTimetable
 
@@ -54,9 +56,31 @@ def test_the_schedule_survives_serialisation_without_an_end_too(dags: dict[str, 
 
 def test_an_interval_given_as_params_wins_and_a_missing_one_says_what_to_do(dags: dict[str, DAG]) -> None:
     template = dags["flight_delay.feature_ingestion"].get_template_env().from_string(INTERVAL["start"])
-    assert template.render(params={"interval_start": "a"}, data_interval_start="b") == "a"
-    assert template.render(params={"interval_start": None}, data_interval_start="b") == "b"
-    assert "trigger it with interval_start and interval_end" in template.render(params={"interval_start": None})
+    given, none = {"interval_start": "a", "interval_end": "z"}, {"interval_start": None, "interval_end": None}
+    assert template.render(params=given, data_interval_start="b") == "a"
+    assert template.render(params=none, data_interval_start="b") == "b"
+    assert "trigger it with interval_start and interval_end" in template.render(params=none)
+
+
+@pytest.mark.parametrize("bound", ["start", "end"])
+def test_half_an_interval_is_refused_with_what_to_give(dags: dict[str, DAG], bound: str) -> None:
+    template = dags["flight_delay.feature_ingestion"].get_template_env().from_string(INTERVAL[bound])
+    own = {"data_interval_start": "b", "data_interval_end": "c"}
+    for half in ({"interval_start": "a", "interval_end": None}, {"interval_start": "", "interval_end": "z"}):
+        given = template.render(params=half, **own)
+        with pytest.raises(InputError, match=f"{bound}: .*was given without the other; give both or none"):
+            parse_inputs("join_labels", {"start": "2013-01-01T00:00:00Z", "end": "2013-02-01T00:00:00Z", bound: given})
+    assert (
+        template.render(params={"interval_start": "a", "interval_end": "z"}, **own) == {"start": "a", "end": "z"}[bound]
+    )
+    assert template.render(params={"interval_start": None, "interval_end": None}, **own) in "bc"
+
+
+def test_training_without_as_of_leaves_the_choice_to_the_data(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.continuous_training"]
+    template = dag.get_template_env().from_string(dag.get_task("freeze_dataset").inputs["as_of"])
+    assert template.render(params={"as_of": None}) == ""
+    assert parse_inputs("freeze_dataset", {"as_of": ""}).as_of is None
 
 
 def test_no_dag_has_an_end_date_because_airflow_would_never_start_runs_made_by_hand_after_it(
@@ -82,12 +106,14 @@ def test_the_trial_server_is_always_removed(dags: dict[str, DAG]) -> None:
     assert dag.get_task("stop_server").is_teardown
 
 
-def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool(
+def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool_and_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy_model(tmp_path / "train_delay", **{"resources:\n": "resources:\n  gpu: 1\n"})
     training = parse(tmp_path, monkeypatch).dags["train_delay.continuous_training"]
     assert [task.task_id for task in training.tasks if task.pool == "gpu"] == ["train"]
+    assert [task.task_id for task in training.tasks if task.queue == "gpu"] == ["train"]
+    assert {task.queue for task in training.tasks} == {"gpu", "default"}
 
 
 def test_a_steps_time_limit_is_the_models(dags: dict[str, DAG]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from kilter.core.splits import split_by_time
-from kilter.errors import DataError
+from kilter.errors import DataError, InputError
 from kilter.spec import ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Not memoised: the result follows from the features and labels that exist, not from `as_of` alone. As the
-# snapshot has its content for a name, the steps after it are memoised whenever nothing changed.
+# snapshot has its rows and `as_of` for a name, the steps after it are memoised whenever neither changed.
 STEP = StepInfo(
     stores=frozenset({"objects", "features", "ledger"}),
     reads=("entity", "timestamp", "label", "features", "training"),
@@ -23,8 +25,10 @@ STEP = StepInfo(
 
 
 class Inputs(StepModel):
-    as_of: UtcTime
-    """Event time up to which the world is known: a label counts from `label.delay` after its own time."""
+    as_of: Annotated[UtcTime | None, BeforeValidator(lambda value: value or None)] = None
+    """Event time up to which the world is known: a label counts from `label.delay` after its own time.
+
+    Null or empty: the end of the newest interval whose batch passed."""
 
 
 class Outputs(StepModel):
@@ -43,18 +47,20 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     Raises:
         DataError: no labels, fewer than `training.minimum_rows`, or a part that holds one class only.
+        InputError: no `as_of`, and no batch passed yet.
         UnavailableError: the ledger does not answer.
     """
     from kilter.stores.objects import commit_dataset
     from kilter.stores.parquet import frame_to_parquet
 
     spec = context.spec
-    rows, without = _with_features(_labels(context, inputs.as_of), context)
-    _refuse_few(rows, spec, inputs.as_of)
+    as_of = inputs.as_of or _newest(context)
+    rows, without = _with_features(_labels(context, as_of), context)
+    _refuse_few(rows, spec, as_of)
     parts = _parts(rows, spec)
     counts = {part: len(frame) for part, frame in parts.items()}
     facts = {
-        "as_of": inputs.as_of.astimezone(UTC).isoformat(),
+        "as_of": as_of.isoformat(),
         "rows": counts,
         "without_features": without,
         "batches": _batches(rows, context),
@@ -63,6 +69,17 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     manifest = commit_dataset(context.objects, f"snapshots/{spec.name}", files, facts)
     context.log.info("snapshot %s: %s, %d labels without features", manifest.key, counts, without)
     return Outputs(snapshot=manifest.key, digest=manifest.digest, rows=counts)
+
+
+def _newest(context: StepContext) -> datetime:
+    """How far the data of the model reaches, in event time."""
+    name = context.spec.name
+    ends: list[datetime] = [row["interval_end"] for row in context.ledger.batches(name, verdict="passed")]
+    if not ends:
+        raise InputError(
+            f"model '{name}' has no passed batch to train as of: run {name}.feature_ingestion first, or give as_of"
+        )
+    return max(ends)
 
 
 def _labels(context: StepContext, as_of: datetime) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kilter.errors import DataError
+from kilter.errors import DataError, InputError
 from kilter.stores.objects import read_file, read_manifest
 from kilter.stores.parquet import from_parquet
 
@@ -96,6 +96,23 @@ def test_labels_whose_features_are_gone_are_left_out_and_counted(ingested: Any) 
     assert not rows(ingested, outputs["snapshot"]).ride_id.str.startswith("1-").any()
     facts = read_manifest(ingested.objects, outputs["snapshot"]).facts
     assert facts["without_features"] == int(ingested.frame(1).ended_at.notna().sum())
+
+
+@pytest.mark.parametrize("given", [{}, {"as_of": None}, {"as_of": ""}])
+def test_without_as_of_the_end_of_the_newest_passed_interval_is_taken(ingested: Any, given: dict[str, Any]) -> None:
+    newest = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    assert ingested.ingest(4, ingested.frame(4).assign(fare=-5.0))["verdict"] == "failed"
+    assert ingested.run("freeze_dataset", **given) == newest
+
+
+def test_without_as_of_and_without_a_passed_batch_the_error_says_what_to_do(rides: Any) -> None:
+    with pytest.raises(InputError, match=r"has no passed batch .* run rides\.feature_ingestion first, or give as_of"):
+        rides.run("freeze_dataset")
+
+
+def test_the_same_instant_with_another_offset_is_the_same_snapshot(ingested: Any) -> None:
+    first = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    assert ingested.run("freeze_dataset", as_of="2024-01-05T02:00:00+02:00") == first
 
 
 def test_no_labels_is_a_data_error_with_the_cure(rides: Any) -> None:
