@@ -11,6 +11,9 @@ from kilter.spec import ModelSpec
 from kilter.step import RunInfo, StepInfo, StepModel, result_key
 from kilter_airflow.access import Access
 
+LAST_LINES = 30
+"""How many of its last lines a step's end is told with."""
+
 
 @dataclass(frozen=True)
 class StepJob:

@@ -17,9 +17,9 @@ from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, KilterError
 from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment
 from kilter.stores.objects import ObjectStore, read_file, read_manifest
+from kilter.trainers import SIGNATURE_FILE
+from kilter.trainers.xgboost import MODEL_FILE, read_booster
 
-MODEL_FILE = "model.ubj"
-SIGNATURE_FILE = "signature.json"
 POLL_SECONDS = 0.3
 
 
@@ -53,7 +53,9 @@ def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
         )
     manifest = read_manifest(objects, deployment.key)
     signature = _signature(read_file(objects, manifest, SIGNATURE_FILE), deployment.key)
-    booster = _booster(read_file(objects, manifest, MODEL_FILE), deployment.key)
+    booster = read_booster(read_file(objects, manifest, MODEL_FILE), f"{deployment.key}/{MODEL_FILE}")
+    # One thread: a row takes longer to hand to a second thread than to score.
+    booster.set_param({"nthread": 1})
     if booster.num_features() != len(signature.names):
         raise DataError(
             f"{deployment.key}: the model takes {booster.num_features()} features and its signature has "
@@ -67,24 +69,6 @@ def _signature(data: bytes, key: str) -> Signature:
         return Signature.model_validate_json(data)
     except ValidationError as error:
         raise DataError(f"{key}/{SIGNATURE_FILE} is no signature: {error}: train the model again") from None
-
-
-def _booster(data: bytes, key: str) -> Any:
-    import xgboost
-
-    try:
-        # XGBoost would guess the format; UBJSON alone is taken, and JSON alone begins like it.
-        if not data.startswith(b"{") or data[1:].lstrip()[:1] in (b'"', b"}"):
-            raise ValueError
-        booster = xgboost.Booster()
-        booster.load_model(bytearray(data))
-        # One thread: a row takes longer to hand to a second thread than to score.
-        booster.set_param({"nthread": 1})
-    except (ValueError, xgboost.core.XGBoostError):
-        raise DataError(
-            f"{key}/{MODEL_FILE} is no XGBoost model in UBJSON, the only format that is loaded: train it again"
-        ) from None
-    return booster
 
 
 class LiveModels:

@@ -69,16 +69,35 @@ def load(files: Mapping[str, bytes]) -> Booster:
     """Load a UBJSON booster.
 
     Raises:
-        DataError: the bytes are no such model.
+        DataError: there is no model file, or it is no such model.
+    """
+    if MODEL_FILE not in files:
+        raise DataError(f"no file '{MODEL_FILE}' among {', '.join(sorted(files))}: train the model again")
+    return Booster(read_booster(files[MODEL_FILE], MODEL_FILE))
+
+
+def read_booster(data: bytes, owner: str) -> Any:
+    """XGBoost's own booster, from UBJSON alone.
+
+    Args:
+        owner: what the bytes are, for the error.
+
+    Raises:
+        DataError: the bytes are no XGBoost model in UBJSON.
     """
     import xgboost
 
-    booster = xgboost.Booster()
     try:
-        booster.load_model(bytearray(files[MODEL_FILE]))
-    except (KeyError, xgboost.core.XGBoostError) as error:
-        raise DataError(f"{MODEL_FILE} is not an XGBoost model in UBJSON: train it again") from error
-    return Booster(booster)
+        # XGBoost would guess the format; UBJSON alone is taken, and JSON alone begins like it.
+        if not data.startswith(b"{") or data[1:].lstrip()[:1] in (b'"', b"}"):
+            raise ValueError
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(data))
+    except (ValueError, xgboost.core.XGBoostError):
+        raise DataError(
+            f"{owner} is no XGBoost model in UBJSON, the only format that is loaded: train it again"
+        ) from None
+    return booster
 
 
 class Booster:

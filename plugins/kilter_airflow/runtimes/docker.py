@@ -16,10 +16,9 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from kilter.errors import DeviceError, InputError, UnavailableError
 from kilter.spec import Resources
-from kilter_airflow.job import Ended, StepJob, task_labels
+from kilter_airflow.job import LAST_LINES, Ended, StepJob, task_labels
 from kilter_airflow.settings import RuntimeSettings
 
-LAST_LINES = 30
 CPU_PERIOD = 100_000
 """Microseconds in which a container may use its share of the CPUs."""
 _NO_GPU = ("could not select device driver", "nvidia-container-cli")

@@ -14,9 +14,8 @@ from logging import Logger
 from pathlib import Path
 
 from kilter.environment import environment_digest
-from kilter_airflow.job import Ended, StepJob
+from kilter_airflow.job import LAST_LINES, Ended, StepJob
 
-LAST_LINES = 30
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
