@@ -98,6 +98,8 @@ def test_the_canary_climbs_the_models_weights_and_always_ends_in_roll_back(
     assert order[:6] == ["stage", "shift_25", "judge_25", "shift_100", "judge_100", "promote"]
     assert dag.get_task("roll_back").is_teardown
     assert dag.get_task("roll_back").on_failure_fail_dagrun
+    # A teardown of a setup would not run when that setup failed.
+    assert not [task.task_id for task in dag.tasks if task.is_setup]
 
 
 def test_the_trial_server_is_always_removed(dags: dict[str, DAG]) -> None:
