@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from rich.console import Console
 from kilter.demo.airflow import Airflow
 from kilter.demo.command import MODEL
 from kilter.demo.loop import Loop
-from kilter.demo.services import Service, Services, executable
 from kilter.demo.stack import Stack, build_images, choose_runtime, take_down
+from kilter.services import Services, executable, free_port
 from kilter.settings import Settings
 from kilter.spec import load_spec
 from kilter.stores.ledger import Ledger
@@ -88,7 +87,7 @@ def _start(stack: Stack, with_airflow: bool) -> Installation:
     password = stack.password
     stack.prepare()
     services, settings = Services(stack.settings.home), stack.settings
-    started = [_apart(service) for service in stack.services() if with_airflow or service.name != "airflow"]
+    started = [service for service in stack.services() if with_airflow or service.name != "airflow"]
     for service in started:
         services.start(service)
     for service in started:
@@ -107,15 +106,3 @@ def _start(stack: Stack, with_airflow: bool) -> Installation:
         say=say,
     )
     return Installation(loop, airflow, RuntimeSettings.from_environment(stack.environment()))
-
-
-def _apart(service: Service) -> Service:
-    """The same service beside another Airflow on this machine, such as a demo's."""
-    ports = {f"AIRFLOW__LOGGING__{part}_LOG_SERVER_PORT": str(free_port()) for part in ("WORKER", "TRIGGER")}
-    return replace(service, environment={**service.environment, **ports}, timeout=180)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

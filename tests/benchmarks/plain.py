@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-from installation import Installation, free_port
+from installation import Installation
 
-from kilter.demo.services import executable
 from kilter.errors import KilterError
+from kilter.services import executable, free_port
 from kilter.step import Result, RunInfo, StepInfo, code_digest, load_step, parse_inputs, read_result
 from kilter_airflow.access import Access, access_of
 from kilter_airflow.job import StepJob

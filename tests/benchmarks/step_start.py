@@ -86,9 +86,9 @@ def traffic(place: Installation) -> Iterator[None]:
 def _send(place: Installation, stop: threading.Event) -> None:
     loop = place.loop
     url = f"{loop.settings.endpoint}/models/{loop.spec.name}/invocations"
+    replay = Replay(loop.spec, loop.objects, MONTHS[-2], "origin")
     with httpx.Client() as client:
-        while not stop.is_set():
-            Replay(loop.spec, loop.objects, MONTHS[-2], "origin").send(client, url, _RATE, stop.is_set)
+        replay.keep_asking(client, url, _RATE, lambda: not stop.is_set())
 
 
 def imports(ran: Ran) -> tuple[float, float]:
