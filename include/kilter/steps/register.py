@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 
+from kilter.environment import environment_digest
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -120,12 +119,6 @@ def _lineage(inputs: Inputs, context: StepContext) -> dict[str, str]:
         "predecessor": "" if champion is None else str(champion),
         "reason": inputs.reason,
     }
-
-
-def environment_digest() -> str:
-    """SHA-256 over name and version of every installed distribution: what a lock file promises, as found."""
-    found = sorted({f"{item.metadata['Name']}=={item.version}" for item in distributions()})
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def _write_artifacts(folder: Path, inputs: Inputs, context: StepContext) -> None:
