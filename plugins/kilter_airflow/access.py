@@ -17,7 +17,7 @@ SETTINGS_OF: dict[str, tuple[str, ...]] = {
     "ledger": ("ledger",),
     "features": ("feast_registry", "online_store"),
     "registry": ("mlflow",),
-    "router": ("router", "endpoint"),
+    "router": ("router",),
     "servers": ("champion", "canary"),
     "source": (),
 }
