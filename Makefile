@@ -23,8 +23,8 @@ test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-
 	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
 	@$(BIN)/python -m pytest
 
-unit: venv  ## the tests that need neither an engine nor minutes
-	@$(BIN)/python -m pytest -q -m "not engine and not e2e"
+unit: venv  ## the unit tests alone: a minute
+	@$(BIN)/python -m pytest -q tests/unit
 
 lint: venv  ## linters, types and layers
 	@$(BIN)/ruff check .
