@@ -2,6 +2,9 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
+# Airflow loads plugins before it forks the processes that run tasks, so what every task needs is imported once.
+from kilter_airflow import operators as operators
+from kilter_airflow.runtimes import docker as docker
 from kilter_airflow.timetables import IntervalTimetable
 
 

@@ -31,7 +31,7 @@ RESOURCES = "{cpus: 1, memory: 1g, pids: 128, timeout: 5m}"
 MODELS = {
     "waiting": RESOURCES,
     "hasty": "{cpus: 1, memory: 1g, timeout: 4s}",
-    "small": "{cpus: 1, memory: 32m}",
+    "small": "{cpus: 1, memory: 100m}",
     "wants_gpu": "{cpus: 1, memory: 1g, gpu: 1}",
     "wants_gpu_or_cpu": "{cpus: 1, memory: 1g, gpu: 1, fallback: cpu}",
 }

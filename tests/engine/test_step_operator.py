@@ -151,7 +151,7 @@ def test_from_inside_a_step_sees_no_root_no_capability_no_network_and_no_secret(
 def test_a_step_over_its_memory_limit_fails_at_once_and_says_so(live: Live) -> None:
     run = live.extract("small", 2053)
     live.wait_for_task("small.extract", run, "failed")
-    assert live.log("small.extract", run).count("went over its memory limit of 32m: raise resources.memory") == 1
+    assert live.log("small.extract", run).count("went over its memory limit of 100m: raise resources.memory") == 1
     assert live.containers(run) == []
 
 

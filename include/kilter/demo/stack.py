@@ -56,12 +56,20 @@ class Stack:
     @property
     def password(self) -> str:
         """Password of Airflow's user `admin`, made at random on first use."""
+        password = self._secret("admin_password")
         file = self.settings.home / "airflow" / "passwords.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"admin": password}))
+        return password
+
+    def _secret(self, name: str) -> str:
+        """A secret of this installation, made at random on first use and readable by its owner alone."""
+        file = self.settings.home / "airflow" / name
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch(mode=0o600)
-            file.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
-        return str(json.loads(file.read_text())["admin"])
+            file.write_text(secrets.token_urlsafe(24))
+        return file.read_text()
 
     def prepare(self) -> None:
         """Make the folders, the ledger and HAProxy's configuration."""
@@ -101,15 +109,18 @@ class Stack:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow / "passwords.json"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow}/airflow.db",
+            # SQLite has one writer at a time: on a busy machine others wait for longer than its usual five seconds.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow}/airflow.db?timeout=60",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.airflow_port),
             "AIRFLOW__API__BASE_URL": self.airflow_url,
             "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(32),
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._secret("jwt_secret"),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            # A finished task is noticed after at most this many seconds, 1 by default, before the next one starts.
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
