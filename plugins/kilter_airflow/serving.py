@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -118,12 +117,13 @@ class ContainerServer:
 
     def start(self, model: str, held: str) -> str:
         """Start it and return its address."""
+        from kilter.services import free_port
         from kilter_airflow.runtimes.docker import Container, mount
 
         spec, settings = spec_of(model), self.settings
         access = access_of(_SERVER, spec, settings, os.environ, calls=True)
         shared = settings.step_network == "host"
-        port = _free_port() if shared else PORT
+        port = free_port() if shared else PORT
         host = "127.0.0.1" if shared else "0.0.0.0"
         container = Container(
             image=self.engine.image_digest(settings.serving_image),
@@ -169,9 +169,9 @@ class ProcessServer:
 
     def start(self, model: str, held: str) -> str:
         """Start it and return its address."""
-        from kilter.services import Service
+        from kilter.services import Service, free_port
 
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         environment |= self.settings.stores.to_environment()
@@ -221,12 +221,6 @@ def _held(model: str, version: int, settings: RuntimeSettings) -> str:
 
 def _command(held: str, host: str, port: int) -> list[str]:
     return ["serve", "--role", "canary", "--hold", held, "--host", host, "--port", str(port)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_answer(url: str, server: ContainerServer | ProcessServer) -> None:

@@ -1,7 +1,6 @@
 """One contract for every registry: the fake, and MLflow on a real server."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -12,13 +11,8 @@ import httpx
 import pytest
 
 from kilter.errors import InputError, UnavailableError
+from kilter.services import free_port
 from kilter.stores.registry import MemoryRegistry, MlflowRegistry, PipelineRun, Registry
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import sys
 import tarfile
 import time
@@ -19,7 +18,7 @@ import docker
 import psutil
 
 from kilter.demo.airflow import Airflow
-from kilter.services import Service, Services, executable
+from kilter.services import Service, Services, executable, free_port
 from kilter.settings import Settings
 from kilter.stores.ledger import Ledger
 from kilter.stores.objects import FileObjects
@@ -66,7 +65,7 @@ class Live:
         self.engine = docker.from_env()
         self.objects = FileObjects(home / "store")
         self._services = Services(home)
-        self._port = _free_port()
+        self._port = free_port()
         self._password = secrets.token_urlsafe(48)
 
     # set-up
@@ -141,8 +140,8 @@ class Live:
             "AIRFLOW__API__BASE_URL": self._url,
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": self._password,
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             # Silent workers and triggerers are noticed within seconds, not minutes.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -224,7 +223,7 @@ class Live:
     def start_triggerer(self) -> None:
         """Start one more triggerer."""
         command = [executable("airflow", "run 'make venv'"), "triggerer", "--skip-serve-logs"]
-        self._services.start(Service("triggerer", command, f"tcp://127.0.0.1:{_free_port()}", self._environment()))
+        self._services.start(Service("triggerer", command, f"tcp://127.0.0.1:{free_port()}", self._environment()))
 
 
 def make_image(engine: Any, home: Path) -> None:
@@ -247,9 +246,3 @@ def _readable(line: str) -> str:
         return line
     causes = [detail["exc_value"] for detail in event.get("error_detail") or []]
     return " ".join([event["event"], *causes])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,5 +1,5 @@
 """`make demo`: the whole loop on a year of flights, on this machine.
 
-`services` starts and stops the servers, `loop` drives Airflow month by month, `summary` tells what
+`stack` says which servers run and how, `loop` drives Airflow month by month, `summary` tells what
 came of it.
 """

@@ -111,7 +111,8 @@ class Airflow:
                     waiting.remove(run_id)
             if time.monotonic() > deadline:
                 raise UnavailableError(f"{dag_id}: {sorted(waiting)} have not ended after {_PATIENCE} s: see Airflow")
-            time.sleep(_POLL if waiting else 0)
+            if waiting:
+                time.sleep(_POLL)
 
     def failure(self, dag_id: str, run_id: str) -> KilterError:
         """The error that tells which tasks of a run failed."""

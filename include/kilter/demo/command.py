@@ -51,7 +51,7 @@ def up(options: Options, settings: Settings) -> None:
         console.print(f"[dim]{minutes}:{seconds:02d}[/dim]  {line.replace('[', chr(92) + '[')}")
 
     repository = Path.cwd()
-    runtime, reason = choose_runtime(options.runtime, repository)
+    runtime, reason = choose_runtime(options.runtime)
     say(f"steps run in the {runtime} runtime: {reason}")
     take_down(settings, say)
     if clean(settings.home):
@@ -77,8 +77,8 @@ def down(settings: Settings) -> None:
 
 
 def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
-    password = stack.password
     stack.prepare()
+    password = stack.password
     services = Services(stack.settings.home)
     servers = stack.services()
     for service in servers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -167,15 +167,11 @@ class Loop:
         """Send requests whenever a rollout is open, telling each step of it once."""
         shown: set[int] = set()
         while not stop.wait(_POLL):
-            if self._rollout_is_open():
+            if _is_open(self.ledger.rollouts(self.spec.name)):
                 replay.keep_asking(
                     self._client, self._url, _CANARY_RATE, lambda: self._tell_rollout(shown) and not stop.is_set()
                 )
         self._tell_rollout(shown)
-
-    def _rollout_is_open(self) -> bool:
-        rollouts = self.ledger.rollouts(self.spec.name)
-        return bool(rollouts) and rollouts[-1]["state"] in OPEN_STATES
 
     def _tell_rollout(self, shown: set[int]) -> bool:
         """Tell new events of the newest rollout; return whether it is open."""
@@ -184,7 +180,7 @@ class Loop:
             if event["id"] not in shown:
                 shown.add(event["id"])
                 self.say(f"canary {event['state']}: {event['reason']}")
-        return self._rollout_is_open()
+        return _is_open(rollouts)
 
     def _refuse_failures(self) -> None:
         for run in self._runs():
@@ -200,6 +196,11 @@ class Loop:
     @property
     def _url(self) -> str:
         return f"{self.settings.endpoint}/models/{self.spec.name}/invocations"
+
+
+def _is_open(rollouts: Sequence[RowMapping]) -> bool:
+    """Whether the newest of a model's rollouts is under way."""
+    return bool(rollouts) and rollouts[-1]["state"] in OPEN_STATES
 
 
 def _interval(start: datetime, end: datetime) -> dict[str, str]:

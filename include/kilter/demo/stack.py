@@ -160,7 +160,7 @@ class Stack:
         return Service(name, command, ready, {**os.environ, **environment})
 
 
-def choose_runtime(wanted: Literal["auto", "docker", "process"], repository: Path) -> tuple[Runtime, str]:
+def choose_runtime(wanted: Literal["auto", "docker", "process"]) -> tuple[Runtime, str]:
     """Which runtime steps run in, and why.
 
     Raises:

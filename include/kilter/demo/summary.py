@@ -12,9 +12,9 @@ from rich.table import Table
 
 from kilter.core.metrics import measure
 from kilter.demo.loop import STAGES, Loop
+from kilter.drift_report import SCORE
 from kilter.stores.models import load_model
-from kilter.stores.objects import read_file, read_manifest
-from kilter.stores.parquet import from_parquet
+from kilter.stores.parquet import read_table
 
 
 def collect(loop: Loop, seconds: float) -> dict[str, Any]:
@@ -83,15 +83,14 @@ def _months(loop: Loop) -> list[dict[str, Any]]:
 def _month(loop: Loop, first: Any, start: datetime, end: datetime) -> dict[str, Any]:
     metric, label = loop.spec.evaluation.primary, loop.spec.label.column
     key = loop.ledger.window(loop.spec.name, end)
-    data = read_file(loop.objects, read_manifest(loop.objects, key), "window.parquet")
-    window = from_parquet(data, key).to_pandas()
+    window = read_table(loop.objects, key, "window.parquet").to_pandas()
     labelled = window[window[label].notna()]
     labels = labelled[label].to_numpy(float)
     return {
         "month": f"{start:%Y-%m}",
         "rows": len(window),
         "versions": ", ".join(f"v{version}" for version in sorted(window["model_version"].unique())),
-        "served": measure([metric], labels, labelled["score"].to_numpy(float))[metric],
+        "served": measure([metric], labels, labelled[SCORE].to_numpy(float))[metric],
         "never_retrained": measure([metric], labels, first.score(labelled))[metric],
     }
 

@@ -10,9 +10,10 @@ from kilter.step import StepContext, StepInfo, StepModel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kilter.stores.objects import Manifest
     from kilter.stores.registry import PipelineRun
 
-STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("training", "label"), memoised=False)
+STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("training", "evaluation"), memoised=False)
 
 
 class Inputs(StepModel):
@@ -41,13 +42,13 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.stores.objects import read_manifest
 
     name = context.spec.name
-    digest = read_manifest(context.objects, inputs.model).digest
-    found = context.registry.find(name, digest, inputs.snapshot)
+    model = read_manifest(context.objects, inputs.model)
+    found = context.registry.find(name, model.digest, inputs.snapshot)
     if found is None:
         with tempfile.TemporaryDirectory() as folder:
             _write_artifacts(Path(folder), inputs, context)
-            version = context.registry.register(_pipeline_run(inputs, digest, context), Path(folder))
-        context.log.info("registered %s version %d, model %s", name, version.version, digest[:12])
+            version = context.registry.register(_pipeline_run(inputs, model, context), Path(folder))
+        context.log.info("registered %s version %d, model %s", name, version.version, model.digest[:12])
     else:
         version = found
         context.log.info("%s version %d is this very model: not registered twice", name, version.version)
@@ -55,41 +56,36 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(version=version.version, run_id=version.run_id, created=found is None)
 
 
-def _pipeline_run(inputs: Inputs, digest: str, context: StepContext) -> PipelineRun:
+def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> PipelineRun:
     from kilter.core.metrics import Evaluation
-    from kilter.stores.objects import read_manifest
+    from kilter.stores.objects import read_file, read_manifest
     from kilter.stores.registry import PipelineRun
 
     spec = context.spec
     snapshot = read_manifest(context.objects, inputs.snapshot)
-    evaluation = Evaluation.model_validate_json(_read(inputs.evaluation, "evaluation.json", context))
+    evaluated = read_manifest(context.objects, inputs.evaluation)
+    evaluation = Evaluation.model_validate_json(read_file(context.objects, evaluated, "evaluation.json"))
     training = spec.training
     return PipelineRun(
         model=spec.name,
         name=context.run.run_id,
         parameters={
-            "trainer": training.trainer,
+            "trainer": model.facts["trainer"],
             "seed": training.seed,
             "rounds": training.rounds,
             "early_stopping": training.early_stopping,
-            **read_manifest(context.objects, inputs.model).facts["parameters"],
+            **model.facts["parameters"],
         },
         metrics={**evaluation.metrics, **_slice_metrics(evaluation, spec.evaluation.primary)},
-        tags=_lineage(inputs, context),
+        tags=_lineage(inputs, model, context),
         dataset=context.objects.uri(inputs.snapshot),
         dataset_digest=snapshot.digest,
         dataset_rows=sum(snapshot.facts["rows"].values()),
         key=inputs.model,
-        digest=digest,
+        digest=model.digest,
         snapshot=inputs.snapshot,
         evaluation=inputs.evaluation,
     )
-
-
-def _read(key: str, file: str, context: StepContext) -> bytes:
-    from kilter.stores.objects import read_file, read_manifest
-
-    return read_file(context.objects, read_manifest(context.objects, key), file)
 
 
 def _slice_metrics(evaluation: Any, metric: str) -> dict[str, float]:
@@ -101,9 +97,7 @@ def _slice_metrics(evaluation: Any, metric: str) -> dict[str, float]:
     }
 
 
-def _lineage(inputs: Inputs, context: StepContext) -> dict[str, str]:
-    from kilter.stores.objects import read_manifest
-
+def _lineage(inputs: Inputs, model: Manifest, context: StepContext) -> dict[str, str]:
     run = context.run
     champion = context.registry.champion(context.spec.name)
     return {
@@ -115,7 +109,7 @@ def _lineage(inputs: Inputs, context: StepContext) -> dict[str, str]:
         "environment_digest": environment_digest(),
         "spec_digest": context.spec.digest(),
         "snapshot_digest": inputs.snapshot.rpartition("/")[2],
-        "device": read_manifest(context.objects, inputs.model).facts["device"],
+        "device": model.facts["device"],
         "predecessor": "" if champion is None else str(champion),
         "reason": inputs.reason,
     }

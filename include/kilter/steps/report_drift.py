@@ -1,4 +1,4 @@
-"""Compare a window of live rows with the champion's training data, and its quality with its test."""
+"""Compare a window of live rows with the champion's training data, and its quality with the version's best."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     """
     from kilter.core.drift import judge_data_drift, judge_performance
     from kilter.core.verdict import worst
+    from kilter.stores.parquet import read_table
 
     spec = context.spec
-    live = _read_window(inputs.window, context)
+    live = read_table(context.objects, inputs.window, "window.parquet").to_pandas()
     version = _serving_version(live, context)
     window, pages = _measure(live, version, inputs.end, context)
     judgements = [judge_data_drift(window, spec.drift), judge_performance(window, spec.drift)]
@@ -77,14 +78,6 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     page = f"{key}/drift.html" if "drift.html" in pages else f"{key}/report.json"
     context.log.info("report: %s", context.objects.uri(page))
     return Outputs(report=key, html=context.objects.uri(page), verdict=verdict, reason=reason)
-
-
-def _read_window(key: str, context: StepContext) -> pd.DataFrame:
-    from kilter.stores.objects import read_file, read_manifest
-    from kilter.stores.parquet import from_parquet
-
-    data = read_file(context.objects, read_manifest(context.objects, key), "window.parquet")
-    return from_parquet(data, f"{key}/window.parquet").to_pandas()
 
 
 def _serving_version(live: pd.DataFrame, context: StepContext) -> ModelVersion | None:

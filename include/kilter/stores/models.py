@@ -10,7 +10,7 @@ import numpy as np
 
 from kilter.encoding import Signature, encode
 from kilter.stores.objects import Manifest, ObjectStore, commit_dataset, read_file, read_manifest
-from kilter.stores.parquet import from_parquet
+from kilter.stores.parquet import read_table
 from kilter.trainers import SIGNATURE_FILE, Part, Predictor, Trained, Vector, trainer
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def load_model(objects: ObjectStore, key: str) -> Model:
 
 def read_part(objects: ObjectStore, snapshot: str, part: PartName) -> pd.DataFrame:
     """One part of a frozen training set as a data frame."""
-    data = read_file(objects, read_manifest(objects, snapshot), f"{part}.parquet")
-    return from_parquet(data, f"{snapshot}/{part}.parquet").to_pandas()
+    return read_table(objects, snapshot, f"{part}.parquet").to_pandas()
 
 
 def to_part(frame: pd.DataFrame, signature: Signature, label: str) -> Part:

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from kilter.errors import DataError
+from kilter.stores.objects import ObjectStore, read_file, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,15 @@ def frame_to_parquet(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
 
     return to_parquet(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def read_table(objects: ObjectStore, key: str, file: str) -> pa.Table:
+    """Read one Parquet file of a committed dataset, checked against its digest.
+
+    Raises:
+        DataError: the dataset was never committed, has no such file, or it was altered.
+    """
+    return from_parquet(read_file(objects, read_manifest(objects, key), file), f"{key}/{file}")
 
 
 def from_parquet(data: bytes, name: str) -> pa.Table:

@@ -31,11 +31,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model as files in a safe format, the rounds it took, and its loss at each of them."""
+    """A trained model as files in a safe format, and the rounds it took."""
 
     files: dict[str, bytes]
     rounds: int
-    losses: list[float]
 
 
 class Predictor(Protocol):

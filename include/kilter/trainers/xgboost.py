@@ -45,7 +45,6 @@ def train(
         "device": device,
         "tree_method": "hist",
     }
-    curve: dict[str, dict[str, list[float]]] = {}
     try:
         booster = xgboost.train(
             parameters,
@@ -53,7 +52,6 @@ def train(
             num_boost_round=training.rounds,
             evals=[(_matrix(validation, signature), "validation")],
             early_stopping_rounds=training.early_stopping,
-            evals_result=curve,
             verbose_eval=False,
             callbacks=[_progress(log)],
         )
@@ -62,7 +60,7 @@ def train(
             f"XGBoost refused the training: {str(error).splitlines()[-1]}: see training.parameters"
         ) from error
     best = booster[: booster.best_iteration + 1]
-    return Trained({MODEL_FILE: bytes(best.save_raw("ubj"))}, best.num_boosted_rounds(), curve["validation"]["logloss"])
+    return Trained({MODEL_FILE: bytes(best.save_raw("ubj"))}, best.num_boosted_rounds())
 
 
 def load(files: Mapping[str, bytes]) -> Booster:
