@@ -7,9 +7,14 @@ from kilter.step import StepModel
 
 
 class Inputs(StepModel):
-    """The candidate's version, and the base URL of a server that was started for it."""
+    """Key of the holdout that `score_holdout` made for the candidate."""
 
-    version: int
+    holdout: str
+
+
+class ServerInputs(Inputs):
+    """Also the base URL of a server that was started with the candidate alone."""
+
     endpoint: str
 
 

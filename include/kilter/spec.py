@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -60,6 +60,20 @@ RESERVED: dict[str, str] = {
     "created": "a column of the features table",
 }
 """Column names that Kilter uses itself, and for what."""
+
+CheckName = Literal[
+    "thresholds",
+    "against_champion",
+    "slices",
+    "calibration",
+    "sanity",
+    "prediction_parity",
+    "serving_fitness",
+    "provenance",
+    "holdout_wear",
+]
+CHECKS: tuple[str, ...] = get_args(CheckName)
+"""The gate's checks: each has a file in `kilter.core.gate` and a step `check_<name>`."""
 
 _FORBIDDEN_VARIABLES = re.compile(r"_?AIRFLOW.*|KILTER_.*|PATH|PYTHON.*|LD_.*|HOME", re.IGNORECASE)
 
@@ -122,6 +136,9 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Tag = Annotated[str, Field(min_length=1, max_length=100, description="Airflow keeps no longer tags")]
+Memory = Annotated[
+    str, Field(pattern=r"^([1-9]\d*g|[1-9]\d{2,}m)$", description="megabytes, 100m or more, or gigabytes")
+]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), AfterValidator(_variable)]
 
 
@@ -246,10 +263,15 @@ class Training(Section):
 
 
 class Evaluation(Section):
-    """What `evaluate` measures, overall and for each value of each slice column."""
+    """What is measured, overall and for each value of each slice column.
+
+    Rows of one `block` of event time share their fate (the weather, an outage), so they count as one
+    observation in every interval; `0s` counts each row by itself.
+    """
 
     metrics: tuple[str, ...] = Field(min_length=1)
     slices: tuple[str, ...] = ()
+    block: Duration = timedelta(days=1)
 
     @property
     def primary(self) -> str:
@@ -258,29 +280,112 @@ class Evaluation(Section):
 
 
 class AgainstChampion(Section):
-    """Candidate against champion on the same rows: how much worse is still allowed."""
+    """Candidate against champion on the same rows: `non_inferior` within a margin, or `better`."""
 
-    allowed_regression: Annotated[Number, Field(ge=0)] = 0.0
+    require: Literal["non_inferior", "better"] = "non_inferior"
+    allowed_regression: Annotated[
+        Number, Field(gt=0, description="non_inferior: loss of the primary metric that is still fine")
+    ] = 0.01
     minimum_rows: Annotated[Integer, Field(ge=1)] = 500
 
+    @model_validator(mode="after")
+    def _margin_of_non_inferior(self) -> AgainstChampion:
+        if self.require == "better" and "allowed_regression" in self.model_fields_set:
+            raise ValueError(
+                f"allowed_regression {self.allowed_regression} has no meaning with require: better, which allows none: "
+                "remove one of them"
+            )
+        return self
 
-class ServingFitness(Section):
-    """A real request to the real serving container."""
+    @property
+    def margin(self) -> float:
+        """The greatest loss that passes."""
+        return self.allowed_regression if self.require == "non_inferior" else 0.0
 
-    ready_within: PositiveDuration = timedelta(seconds=30)
-    p99: PositiveDuration = timedelta(seconds=1)
-    requests: Annotated[Integer, Field(ge=1)] = 50
+
+class Slices(Section):
+    """Each value of each column of `evaluation.slices`, against the champion or, without one, the naive baseline."""
+
+    allowed_regression: Annotated[Number, Field(ge=0)] = 0.02
+    minimum_rows: Annotated[Integer, Field(ge=30, description="a slice with fewer rows is not judged")] = 200
+
+
+class Calibration(Section):
+    """Whether scores are probabilities. `slope` is that of the outcome's log odds over the score's, 1 being right."""
+
+    maximum_error: Annotated[Share, Field(description="expected calibration error")] = 0.05
+    slope: tuple[Number, Number] = (0.8, 1.25)
+
+    @model_validator(mode="after")
+    def _slope_around_one(self) -> Calibration:
+        low, high = self.slope
+        if not 0 < low < 1 < high:
+            raise ValueError(f"slope {list(self.slope)} must hold 1, such as [0.8, 1.25]")
+        return self
+
+
+class Sanity(Section):
+    """What no sane model does. `trusted_features` may alone be nearly as good as the model."""
+
+    leak_share: Annotated[
+        Share, Field(gt=0, description="share of the model's gain over the prior that one feature alone may reach")
+    ] = 0.9
+    trusted_features: tuple[str, ...] = ()
+
+
+class PredictionParity(Section):
+    """Training code, online store and server on the same rows: how far their scores may differ."""
+
+    rows: Annotated[Integer, Field(ge=1)] = 200
     tolerance: Annotated[Number, Field(gt=0)] = 1e-5
 
 
-class Gate(Section):
-    """The checks a candidate must pass. `inconclusive`: what a verdict without enough data leads to."""
+class ServingFitness(Section):
+    """The real serving image with the candidate, under load."""
 
+    ready_within: PositiveDuration = timedelta(seconds=30)
+    rate: Annotated[Number, Field(gt=0, le=10_000, description="requests a second, one row each")] = 50
+    duration: PositiveDuration = timedelta(seconds=5)
+    p99: PositiveDuration = timedelta(milliseconds=250)
+    memory: Memory = "512m"
+
+
+class HoldoutWear(Section):
+    """How often one evaluation window may decide: every decision fits the candidates a little to its rows."""
+
+    maximum_decisions: Annotated[Integer, Field(ge=1)] = 10
+
+
+class Gate(Section):
+    """The checks that a candidate must pass, and what follows when they cannot tell.
+
+    A check named in `advisory` is made and shown, and blocks nothing. `inconclusive` says what follows from
+    a blocking check without enough data: `hold` keeps the candidate for more labels; `first_champion` says
+    the same of a comparison with a champion that there is not. `approval` asks a person: never, when the
+    verdict is inconclusive, or always before a promotion.
+    """
+
+    confidence: Annotated[Number, Field(ge=0.5, lt=1, description="of every interval, two-sided")] = 0.95
     thresholds: dict[str, Number] = Field(min_length=1)
     against_champion: AgainstChampion = AgainstChampion()
+    slices: Slices = Slices()
+    calibration: Calibration = Calibration()
+    sanity: Sanity = Sanity()
+    prediction_parity: PredictionParity = PredictionParity()
     serving_fitness: ServingFitness = ServingFitness()
-    inconclusive: Literal["reject", "approve"] = "reject"
-    first_champion: Literal["reject", "approve"] = "approve"
+    holdout_wear: HoldoutWear = HoldoutWear()
+    advisory: tuple[CheckName, ...] = ()
+    inconclusive: Literal["hold", "approve", "reject"] = "hold"
+    first_champion: Literal["hold", "approve", "reject"] = "approve"
+    approval: Literal["never", "on_inconclusive", "always"] = "never"
+    approval_within: PositiveDuration = timedelta(days=7)
+
+    @model_validator(mode="after")
+    def _something_blocks(self) -> Gate:
+        _unique("advisory", self.advisory)
+        if set(self.advisory) == set(CHECKS):
+            raise ValueError("advisory: names every check, so that nothing would ever be refused: leave one out")
+        return self
 
 
 class Canary(Section):
@@ -327,9 +432,7 @@ class Resources(Section):
     """Limits of a step's container."""
 
     cpus: Annotated[Number, Field(gt=0)] = 2
-    memory: Annotated[
-        str, Field(pattern=r"^([1-9]\d*g|[1-9]\d{2,}m)$", description="megabytes, 100m or more, or gigabytes")
-    ] = "4g"
+    memory: Memory = "4g"
     pids: Annotated[Integer, Field(ge=16)] = 512
     timeout: PositiveDuration = timedelta(hours=1)
     gpu: Annotated[Integer, Field(ge=0)] = 0
@@ -377,6 +480,7 @@ class ModelSpec(Section):
         _among("evaluation.slices", self.evaluation.slices, names)
         _among("evaluation.metrics", self.evaluation.metrics, METRICS[self.task])
         _among("gate.thresholds", self.gate.thresholds, self.evaluation.metrics)
+        _among("gate.sanity.trusted_features", self.gate.sanity.trusted_features, names)
         for metric, bound in self.gate.thresholds.items():
             if not 0 <= bound <= _GREATEST.get(metric, 1):
                 raise ValueError(
