@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from kilter.core.splits import split_by_time
-from kilter.errors import DataError, InputError
+from kilter.errors import DataError
+from kilter.labelled_rows import reach
 from kilter.spec import ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -41,7 +42,7 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Commit `snapshots/<model>/<digest>` with train.parquet, validation.parquet and test.parquet.
 
-    Columns are entity, event time, the features in the spec's order, and the label. Rows are ordered by
+    Columns are entity, event time, the features in the spec's order, the label and its timestamp. Rows are ordered by
     event time and entity. Labelled rows for which no feature was ever built are left out, and counted
     in the facts.
 
@@ -54,8 +55,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.stores.parquet import frame_to_parquet
 
     spec = context.spec
-    as_of = inputs.as_of or _newest(context)
-    rows, without = _with_features(_labels(context, as_of), context)
+    as_of = inputs.as_of or reach(spec, context.ledger)
+    rows, without = _labelled(context, as_of)
     _refuse_few(rows, spec, as_of)
     parts = _parts(rows, spec)
     counts = {part: len(frame) for part, frame in parts.items()}
@@ -71,41 +72,19 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(snapshot=manifest.key, digest=manifest.digest, rows=counts)
 
 
-def _newest(context: StepContext) -> datetime:
-    """How far the data of the model reaches, in event time."""
-    name = context.spec.name
-    ends: list[datetime] = [row["interval_end"] for row in context.ledger.batches(name, verdict="passed")]
-    if not ends:
-        raise InputError(
-            f"model '{name}' has no passed batch to train as of: run {name}.feature_ingestion first, or give as_of"
-        )
-    return max(ends)
-
-
-def _labels(context: StepContext, as_of: datetime) -> pd.DataFrame:
-    """Labels known by `as_of` and inside `training.window`."""
-    from kilter.stores.labels import known_labels
+def _labelled(context: StepContext, as_of: datetime) -> tuple[pd.DataFrame, int]:
+    """Rows known by `as_of` and inside `training.window`."""
+    from kilter.labelled_rows import labelled_rows
 
     spec = context.spec
-    labels = known_labels(context.objects, spec, as_of)
-    if spec.training.window is not None:
-        labels = labels[labels[spec.label.timestamp] >= as_of - spec.training.window]
-    if labels.empty:
+    since = as_of - spec.training.window if spec.training.window is not None else None
+    rows, without = labelled_rows(context, as_of, since)
+    if rows.empty and not without:
         raise DataError(
             f"model '{spec.name}' has no labels known by {as_of.isoformat()} (label.delay {spec.label.delay}): "
             f"run {spec.name}.feature_ingestion for earlier intervals, or use a later as_of"
         )
-    return labels.drop(columns=spec.label.timestamp)
-
-
-def _with_features(labels: pd.DataFrame, context: StepContext) -> tuple[pd.DataFrame, int]:
-    """Labels joined with features as of their event time, and how many had no features at all."""
-    spec = context.spec
-    ordered = labels.sort_values([spec.timestamp, spec.entity], ignore_index=True)
-    joined = context.features.historical(ordered)
-    found = joined[list(spec.features.names)].notna().any(axis=1)
-    columns = [spec.entity, spec.timestamp, *spec.features.names, spec.label.column]
-    return joined.loc[found, columns].reset_index(drop=True), int((~found).sum())
+    return rows, without
 
 
 def _refuse_few(rows: pd.DataFrame, spec: ModelSpec, as_of: datetime) -> None:

@@ -37,7 +37,7 @@ def test_a_snapshot_is_labels_joined_with_features_split_by_time(ingested: Any) 
     found = parts(ingested, outputs["snapshot"])
     assert outputs["rows"] == {name: len(frame) for name, frame in found.items()}
     for frame in found.values():
-        assert list(frame.columns) == ["ride_id", "started_at", "fare", "zone", "slow"]
+        assert list(frame.columns) == ["ride_id", "started_at", "fare", "zone", "slow", "ended_at"]
     assert found["train"].started_at.max() < found["validation"].started_at.min()
     assert found["validation"].started_at.max() < found["test"].started_at.min()
     reference = pd.concat([ingested.frame(day) for day in range(4)])
