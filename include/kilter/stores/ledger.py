@@ -1,4 +1,4 @@
-"""The ledger: batches, drift reports, decisions, gate verdicts and rollouts, in SQL.
+"""The ledger: batches, drift reports, decisions, gate verdicts with their approvals, and rollouts, in SQL.
 
 It makes a rollout resumable and a retraining unique. Tables are made by the migrations beside
 this file (`python -m kilter migrate`).
@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Engine,
@@ -107,6 +108,28 @@ verdicts = Table(
     Column("reason", Text, nullable=False),
     Column("judgements", JSON, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
+    # Rows older than the holdout have none of these.
+    Column("action", String(20)),
+    Column("holdout", String(500)),
+    Column("evaluation_start", UtcDateTime),
+    Column("evaluation_end", UtcDateTime),
+    Column("as_of", UtcDateTime),
+)
+Index("one_verdict_a_holdout", verdicts.c.model, verdicts.c.version, verdicts.c.holdout, unique=True)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("holdout", String(500), nullable=False),
+    Column("approved", Boolean, nullable=False),
+    Column("person", String(500), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("answered_at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("model", "version", "holdout", "answered_at", name="one_row_an_answer"),
 )
 
 rollouts = Table(
@@ -270,13 +293,34 @@ class Ledger:
     # gate verdicts
 
     def record_verdict(self, **row: Any) -> None:
-        """Record a gate verdict: model, version, verdict, reason, judgements."""
-        with self.transaction() as connection:
-            connection.execute(insert(verdicts).values(recorded_at=_now(), **row))
+        """Record a verdict: model, version, holdout, verdict, reason, judgements, action, evaluation window, as_of.
+
+        The window is `evaluation_start` … `evaluation_end`. The same holdout judged again replaces its verdict.
+        """
+        self._upsert(verdicts, ("model", "version", "holdout"), row)
 
     def verdicts(self, model: str) -> Sequence[RowMapping]:
         """Gate verdicts of a model, oldest first."""
         return self._all(select(verdicts).where(verdicts.c.model == model).order_by(verdicts.c.id))
+
+    def verdict_on(self, model: str, version: int, holdout: str) -> RowMapping:
+        """The verdict on one version by one holdout; `InputError` when there is none."""
+        for row in self.verdicts(model):
+            if (row["version"], row["holdout"]) == (version, holdout):
+                return row
+        raise InputError(
+            f"ledger: model '{model}' version {version} was not judged by holdout '{holdout}': "
+            f"run {model}.model_validation with version {version}"
+        )
+
+    def record_approval(self, **row: Any) -> None:
+        """Record a person's answer: model, version, holdout, approved, person, reason, answered_at."""
+        self._upsert(approvals, ("model", "version", "holdout", "answered_at"), row)
+
+    def approvals(self, model: str) -> Sequence[RowMapping]:
+        """Answers about a model's versions, oldest first."""
+        query = select(approvals).where(approvals.c.model == model)
+        return self._all(query.order_by(approvals.c.answered_at, approvals.c.id))
 
     # rollouts
 

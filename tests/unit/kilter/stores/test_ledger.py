@@ -7,11 +7,14 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from kilter.errors import InputError, UnavailableError
-from kilter.stores.ledger import Ledger, metadata
+from kilter.stores.ledger import MIGRATIONS, Ledger, metadata
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 
@@ -162,3 +165,54 @@ def test_an_unknown_report_or_rollout_is_refused(ledger: Ledger) -> None:
         ledger.report("m", "nothing")
     with pytest.raises(InputError, match="no rollout 7"):
         ledger.rollout(7)
+
+
+def judged(ledger: Ledger, version: int, holdout: str, **changes: Any) -> None:
+    row = {"verdict": "passed", "reason": "why", "judgements": [], "action": "promote"}
+    times = {"evaluation_start": START, "evaluation_end": START + timedelta(days=9), "as_of": START + timedelta(days=9)}
+    ledger.record_verdict(model="m", version=version, holdout=holdout, **(row | times | changes))
+
+
+def test_the_same_holdout_judged_again_replaces_its_verdict_and_another_adds_one(ledger: Ledger) -> None:
+    judged(ledger, 2, "a", verdict="error", action="hold")
+    judged(ledger, 2, "a")
+    judged(ledger, 2, "b")
+    judged(ledger, 3, "a")
+    found = [(row["version"], row["holdout"], row["verdict"]) for row in ledger.verdicts("m")]
+    assert found == [(2, "a", "passed"), (2, "b", "passed"), (3, "a", "passed")]
+    assert ledger.verdict_on("m", 2, "b")["evaluation_end"] == START + timedelta(days=9)
+    with pytest.raises(InputError, match=r"version 3 was not judged by holdout 'b': run m\.model_validation"):
+        ledger.verdict_on("m", 3, "b")
+
+
+def test_verdicts_from_before_there_were_holdouts_stay_readable(tmp_path: Path) -> None:
+    old = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    migrate_to(old, "0002")
+    with old.transaction() as connection:
+        for _ in range(2):
+            connection.execute(
+                text("INSERT INTO verdicts (model, version, verdict, reason, judgements, recorded_at)"
+                     " VALUES ('m', 1, 'passed', 'why', '[]', '2013-01-01 00:00:00')")
+            )  # fmt: skip
+    old.migrate()
+    rows = old.verdicts("m")
+    assert [(row["verdict"], row["action"], row["evaluation_end"], row["recorded_at"]) for row in rows] == [
+        ("passed", None, None, START)
+    ] * 2
+
+
+def test_an_answer_is_kept_once_and_a_second_answer_beside_it(ledger: Ledger) -> None:
+    answer = {"model": "m", "version": 2, "holdout": "a", "person": "ann", "reason": "too early"}
+    for day in (1, 1, 2):
+        ledger.record_approval(**answer, approved=day == 2, answered_at=START + timedelta(days=day))
+    found = [(row["approved"], row["answered_at"].day, row["person"]) for row in ledger.approvals("m")]
+    assert found == [(False, 2, "ann"), (True, 3, "ann")]
+
+
+def migrate_to(ledger: Ledger, revision: str) -> None:
+    """Bring the tables to an old version."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with ledger.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
