@@ -489,6 +489,11 @@ class ModelSpec(Section):
                 )
         return self
 
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The gate's checks of this model, in order: `slices` only where `evaluation.slices` names columns."""
+        return tuple(check for check in CHECKS if check != "slices" or self.evaluation.slices)
+
     def _refuse_columns_of_two_meanings(self) -> None:
         """Column names are compared without case, as DuckDB does."""
         keys = {

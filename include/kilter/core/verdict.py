@@ -106,13 +106,20 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=_GRAVITY.index, default=Verdict.INCONCLUSIVE)
 
 
-def judge_measured(name: str, measured: Sequence[Measured], figures: dict[str, Any] | None = None) -> Judgement:
-    """The gravest verdict of several numbers, the gravest of them told first; none at all is inconclusive."""
+def judge_measured(
+    name: str, measured: Sequence[Measured], figures: dict[str, Any] | None = None, unknown: Sequence[str] = ()
+) -> Judgement:
+    """The gravest verdict of several numbers, the gravest of them told first; none at all is inconclusive.
+
+    Args:
+        unknown: in words, what could not be measured for want of data; inconclusive, too.
+    """
     told = sorted(measured, key=lambda item: _GRAVITY.index(item.verdict), reverse=True)
+    verdicts = [item.verdict for item in measured] + [Verdict.INCONCLUSIVE] * len(unknown)
     return Judgement(
         name=name,
-        verdict=worst(item.verdict for item in measured),
-        reason="; ".join(item.sentence for item in told) or "nothing was measured",
+        verdict=worst(verdicts),
+        reason="; ".join([*unknown, *(item.sentence for item in told)]) or "nothing was measured",
         measured=tuple(told),
         figures=figures or {},
     )

@@ -1,4 +1,4 @@
-"""Gate check: the candidate's test metrics against the bounds of model.yaml."""
+"""Gate check: the candidate's metrics on the holdout, with their intervals, against the bounds of model.yaml."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ from kilter.gate_check import Inputs as Inputs
 from kilter.gate_check import Outputs as Outputs
 from kilter.step import StepContext, StepInfo
 
-STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("gate",), memoised=False)
+STEP = StepInfo(reads=("gate", "evaluation", "label", "timestamp", "training"))
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Judge what `evaluate` measured on the test part."""
+    """Estimate each metric that has a bound, and judge."""
     from kilter.core.gate.thresholds import judge
+    from kilter.core.uncertainty.estimate import estimate
+    from kilter.holdout import read_holdout
 
-    candidate = context.registry.version(context.spec.name, inputs.version)
-    judgement = judge(candidate.metrics, context.spec.gate.thresholds)
+    gate = context.spec.gate
+    holdout = read_holdout(context.objects, inputs.holdout, context.spec)
+    blocks = holdout.blocks(context.spec.evaluation.block)
+    metrics = {
+        name: estimate(name, holdout.labels, holdout.candidate, blocks, gate.confidence, context.seed)
+        for name in gate.thresholds
+    }
+    judgement = judge(metrics, gate.thresholds, len(holdout.labels))
     context.log.info("%s: %s", judgement.verdict, judgement.reason)
     return Outputs(judgement=judgement)

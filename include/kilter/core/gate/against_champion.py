@@ -1,32 +1,35 @@
-"""Check `against_champion`: not worse than the champion on the same rows."""
+"""Check `against_champion`: surely not worse than the champion on the same rows."""
 
 from __future__ import annotations
 
-from kilter.core.metrics import loss_of
-from kilter.core.verdict import Judgement, Verdict
+from kilter.core.uncertainty.estimate import Estimate
+from kilter.core.verdict import Judgement, Verdict, judge_measured
 from kilter.spec import AgainstChampion
 
 NAME = "against_champion"
 
 
-def judge(
-    metric: str, candidate: float | None, champion: float | None, rows: int, allowed: AgainstChampion
-) -> Judgement:
-    """Judge the difference of one metric, measured for both on the same rows.
+def judge(metric: str, loss: Estimate | None, rows: int, champion: int, allowed: AgainstChampion) -> Judgement:
+    """Judge how much worse than the champion the candidate is, measured for both on the same rows.
 
-    Too few rows, or a metric that cannot be computed on them, is inconclusive.
+    Passed when the whole interval lies within the margin: non-inferiority as in Piaggio et al. (2012),
+    Reporting of noninferiority and equivalence randomized trials; with `require: better` the margin is 0.
+    Failed when the whole interval lies beyond it, so that a candidate that loses no more than the margin
+    fails at most at a rate of (1 - confidence) / 2. Anything between is inconclusive, and so are too few rows.
+
+    Args:
+        loss: of the primary metric, positive where the candidate is worse; None without an interval.
+        rows: rows that neither of the two learned from.
     """
-    figures = {"metric": metric, "candidate": candidate, "champion": champion, "rows": rows}
-    if candidate is None or champion is None or rows < allowed.minimum_rows:
-        reason = f"{rows} rows, {allowed.minimum_rows} needed to compare {metric}"
+    figures = {"metric": metric, "champion": champion, "rows": rows, "require": allowed.require}
+    if loss is None or rows < allowed.minimum_rows:
+        reason = (
+            f"{rows} rows that neither version {champion}, the champion, nor the candidate learned from: "
+            f"{allowed.minimum_rows} in several blocks of evaluation.block are needed to compare {metric}"
+        )
         return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
-    loss = loss_of(metric, candidate, champion)
-    fine = loss <= allowed.allowed_regression
-    reason = (
-        f"{metric} {candidate:.4f}, champion {champion:.4f} on the same {rows} rows: "
-        f"{loss:+.4f} lost {'<=' if fine else '>'} {allowed.allowed_regression} allowed"
-    )
-    return Judgement(name=NAME, verdict=Verdict.PASSED if fine else Verdict.FAILED, reason=reason, figures=figures)
+    label = f"{metric} lost to version {champion}, the champion, on the same {rows} rows"
+    return judge_measured(NAME, [loss.measured(label, "at_most", allowed.margin)], figures)
 
 
 def no_champion() -> Judgement:

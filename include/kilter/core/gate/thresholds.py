@@ -1,32 +1,30 @@
-"""Check `thresholds`: every metric beyond its bound."""
+"""Check `thresholds`: every metric surely beyond its bound."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kilter.core.verdict import Judgement, Verdict
+from kilter.core.uncertainty.estimate import Estimate
+from kilter.core.verdict import Judgement, judge_measured
 from kilter.spec import LOWER_IS_BETTER
 
 NAME = "thresholds"
 
 
-def judge(metrics: Mapping[str, float], bounds: Mapping[str, float]) -> Judgement:
-    """Judge test metrics: at least the bound, or at most where lower is better.
+def judge(metrics: Mapping[str, Estimate | None], bounds: Mapping[str, float], rows: int) -> Judgement:
+    """Judge the metrics of the holdout: at least the bound, or at most where lower is better.
 
-    A metric that was not measured is inconclusive.
+    A metric whose interval reaches across its bound, or that too few rows give no interval for, is
+    inconclusive.
     """
-    figures = {"metrics": dict(metrics), "bounds": dict(bounds)}
-    missing = sorted(bounds.keys() - metrics.keys())
-    if missing:
-        reason = f"not measured: {', '.join(missing)}"
-        return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
-    lines = [_compare(name, metrics[name], bound) for name, bound in sorted(bounds.items())]
-    verdict = Verdict.PASSED if all(fine for fine, _ in lines) else Verdict.FAILED
-    return Judgement(name=NAME, verdict=verdict, reason="; ".join(text for _, text in lines), figures=figures)
-
-
-def _compare(name: str, value: float, bound: float) -> tuple[bool, str]:
-    lower = name in LOWER_IS_BETTER
-    fine = value <= bound if lower else value >= bound
-    wanted, broken = ("<=", ">") if lower else (">=", "<")
-    return fine, f"{name} {value:.4f} {wanted if fine else broken} {bound}"
+    measured = [
+        found.measured(name, "at_most" if name in LOWER_IS_BETTER else "at_least", bounds[name])
+        for name, found in metrics.items()
+        if found is not None
+    ]
+    unknown = [
+        f"{name} has no interval: {rows} rows lie in too few blocks of evaluation.block"
+        for name, found in metrics.items()
+        if found is None
+    ]
+    return judge_measured(NAME, measured, {"rows": rows}, unknown)
