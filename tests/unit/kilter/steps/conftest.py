@@ -9,15 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from kilter.encoding import Signature
 from kilter.settings import Settings
 from kilter.spec import load_spec
 from kilter.step import Result, RunInfo, StepContext, Stores, load_step, parse_inputs, run_step
 from kilter.stores.ledger import Ledger
+from kilter.stores.models import read_part, save_model, to_part
 from kilter.stores.objects import FileObjects
-from kilter.stores.registry import MemoryRegistry
+from kilter.stores.registry import MemoryRegistry, PipelineRun
+from kilter.trainers import Part, trainer
 
 MODEL_YAML = """
 name: rides
@@ -40,7 +44,7 @@ features:
     - {name: fare}
     - {name: zone, kind: categorical, categories: [north, south]}
 training: {trainer: xgboost, minimum_rows: 100}
-evaluation: {metrics: [roc_auc]}
+evaluation: {metrics: [roc_auc], block: 30m}
 gate: {thresholds: {roc_auc: 0.5}}
 """
 
@@ -137,6 +141,34 @@ class Rides:
             "register", snapshot=snapshot, model=model, evaluation=evaluation, profile=profile, reason="test"
         )
 
+    def learnable(self, number: int) -> pd.DataFrame:
+        """A day of 480 rides that are slow when they are dear, with some noise."""
+        frame = self.frame(number, rows=480)
+        random = np.random.default_rng(number)
+        minutes = (frame.fare + random.normal(scale=6, size=len(frame))).clip(1, 60).where(frame.minutes.notna())
+        return frame.assign(minutes=minutes, ended_at=frame.started_at + pd.to_timedelta(minutes, unit="m"))
+
+    def candidate(self, snapshot: str, learn: Callable[[Part], Part] = lambda part: part, **changes: Any) -> int:
+        """Register a version whose training saw `learn(train part)`; `changes` replace fields of its pipeline run."""
+        spec = load_spec(self.folder)
+        signature = Signature.of(spec)
+        parts = {
+            name: learn(to_part(read_part(self.objects, snapshot, name), signature, "slow"))
+            for name in ("train", "validation")
+        }
+        trained = trainer("xgboost").train(
+            parts["train"], parts["validation"], signature, spec.training, "cpu", logging.getLogger("test")
+        )
+        saved = save_model(self.objects, "rides", trained, signature, {"trainer": "xgboost"})
+        run = {
+            **{key: {} for key in ("parameters", "metrics", "tags")},
+            **dict.fromkeys(("dataset", "dataset_digest", "evaluation"), ""),
+            **{"model": "rides", "name": "candidate", "dataset_rows": 0, "snapshot": snapshot},
+            **{"key": saved.key, "digest": saved.digest},
+            **changes,
+        }
+        return self.registry.register(PipelineRun(**run), Path()).version
+
     def result(self, step: str, **inputs: Any) -> Result:
         return run_step(step, self.folder, inputs, RunInfo(), self.settings, logging.getLogger("test"))
 
@@ -158,3 +190,11 @@ class Rides:
 @pytest.fixture
 def rides(tmp_path: Path) -> Rides:
     return Rides(tmp_path)
+
+
+@pytest.fixture
+def snapshot(rides: Rides) -> str:
+    """A training set of three learnable days."""
+    for day in range(3):
+        rides.ingest(day, rides.learnable(day))
+    return str(rides.run("freeze_dataset", as_of=rides.day(3)["start"])["snapshot"])

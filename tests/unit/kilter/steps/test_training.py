@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from kilter.errors import DataError, InputError
@@ -14,21 +12,6 @@ from kilter.spec import ModelSpec, load_spec
 from kilter.step import StepContext, Stores, choose_device, load_step, parse_inputs, step_names
 from kilter.stores.models import load_model, read_part
 from kilter.stores.objects import read_manifest
-
-
-def learnable(rides: Any, day: int) -> pd.DataFrame:
-    """Rides that are slow when they are dear, with some noise."""
-    frame = rides.frame(day, rows=480)
-    random = np.random.default_rng(day)
-    minutes = (frame.fare + random.normal(scale=6, size=len(frame))).clip(1, 60).where(frame.minutes.notna())
-    return frame.assign(minutes=minutes, ended_at=frame.started_at + pd.to_timedelta(minutes, unit="m"))
-
-
-@pytest.fixture
-def snapshot(rides: Any) -> str:
-    for day in range(3):
-        rides.ingest(day, learnable(rides, day))
-    return str(rides.run("freeze_dataset", as_of=rides.day(3)["start"])["snapshot"])
 
 
 def test_the_same_snapshot_parameters_and_seed_give_equal_bytes(rides: Any, snapshot: str) -> None:
@@ -117,7 +100,7 @@ def test_the_evaluation_measures_the_part_that_no_training_saw(rides: Any, snaps
 
 
 def test_slices_of_the_spec_are_measured(rides: Any, snapshot: str) -> None:
-    rides.change_spec(lambda text: text.replace("{metrics: [roc_auc]}", "{metrics: [roc_auc], slices: [zone]}"))
+    rides.change_spec(lambda text: text.replace("{metrics: [roc_auc],", "{metrics: [roc_auc], slices: [zone],"))
     model = rides.run("train", snapshot=snapshot)["model"]
     outputs = rides.run("evaluate", snapshot=snapshot, model=model)
     evaluation = json.loads(rides.objects.get(f"{outputs['evaluation']}/evaluation.json"))
@@ -146,57 +129,3 @@ def test_a_candidate_is_registered_once_with_its_lineage(rides: Any, snapshot: s
     assert len(tags["environment_digest"]) == 64
     version = rides.registry.version("rides", 1)
     assert read_manifest(rides.objects, version.key).digest == version.digest
-
-
-def test_thresholds_and_champion_are_judged_on_what_was_registered(rides: Any, snapshot: str) -> None:
-    rides.train(3)
-    endpoint = "http://unused"
-    passed = rides.act("check_thresholds", version=1, endpoint=endpoint).judgement
-    assert passed.verdict == "passed"
-    alone = rides.act("check_against_champion", version=1, endpoint=endpoint).judgement
-    assert (alone.verdict, alone.reason) == ("inconclusive", "no champion yet to compare with")
-
-
-def test_a_candidate_that_learnt_from_shuffled_labels_fails_against_the_champion(rides: Any, snapshot: str) -> None:
-    rides.change_spec(lambda text: text.replace("gate: {", "gate: {against_champion: {minimum_rows: 100}, "))
-    rides.train(3)
-    rides.registry.set_alias("rides", "champion", 1)
-    good = rides.registry.version("rides", 1)
-    bad = shuffled(rides, snapshot)
-    rides.registry.register(bad.model_copy(update={"snapshot": good.snapshot, "evaluation": good.evaluation}), None)
-    judgement = rides.act("check_against_champion", version=2, endpoint="http://unused").judgement
-    assert judgement.verdict == "failed"
-    assert "on the same" in judgement.reason
-
-
-def shuffled(rides: Any, snapshot: str) -> Any:
-    """A model trained on shuffled labels, as a pipeline run."""
-    import logging
-
-    from kilter.encoding import Signature
-    from kilter.spec import load_spec
-    from kilter.stores.models import save_model, to_part
-    from kilter.stores.registry import PipelineRun
-    from kilter.trainers import Part, trainer
-
-    spec = load_spec(rides.folder)
-    signature = Signature.of(spec)
-    part = to_part(read_part(rides.objects, snapshot, "train"), signature, "slow")
-    wrong = Part(part.rows, np.random.default_rng(1).permutation(part.labels))
-    log = logging.getLogger("test")
-    trained = trainer("xgboost").train(wrong, wrong, signature, spec.training, "cpu", log)
-    saved = save_model(rides.objects, "rides", trained, signature, {"trainer": "xgboost"})
-    return PipelineRun(
-        model="rides",
-        name="shuffled",
-        parameters={},
-        metrics={},
-        tags={},
-        dataset="",
-        dataset_digest="",
-        dataset_rows=0,
-        key=saved.key,
-        digest=saved.digest,
-        snapshot=snapshot,
-        evaluation="",
-    )
