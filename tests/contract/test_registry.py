@@ -92,6 +92,14 @@ def test_the_lineage_is_on_the_version(registry: Registry, model: str, artifacts
     assert tags["gate_verdict"] == "passed"
 
 
+def test_a_curve_is_kept_with_its_steps_however_long(mlflow_url: str, model: str, artifacts: Path) -> None:
+    curve = tuple(1 / (1 + step) for step in range(1500))
+    registry = MlflowRegistry(mlflow_url)
+    made = registry.register(run(model).model_copy(update={"curves": {"validation_loss": curve}}), artifacts)
+    history = registry._client.get_metric_history(made.run_id, "validation_loss")
+    assert {item.step: item.value for item in history} == dict(enumerate(curve))
+
+
 def test_the_same_model_on_the_same_snapshot_is_found(registry: Registry, model: str, artifacts: Path) -> None:
     made = registry.register(run(model), artifacts)
     assert registry.find(model, made.digest, made.snapshot) == made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kilter.environment import environment_digest
-from kilter.step import StepContext, StepInfo, StepModel
+from kilter.step import StepContext, StepInfo, StepModel, code_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
 def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> PipelineRun:
     from kilter.core.metrics import Evaluation
+    from kilter.stores.models import losses_of
     from kilter.stores.objects import read_file, read_manifest
     from kilter.stores.registry import PipelineRun
 
@@ -85,6 +86,7 @@ def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> Pipe
         digest=model.digest,
         snapshot=inputs.snapshot,
         evaluation=inputs.evaluation,
+        curves={"validation_loss": losses_of(model)},
     )
 
 
@@ -105,6 +107,7 @@ def _lineage(inputs: Inputs, model: Manifest, context: StepContext) -> dict[str,
         "run_id": run.run_id,
         "dag_version": run.dag_version,
         "git_commit": run.git_commit,
+        "code_digest": code_digest(context.folder),
         "image_digest": run.image,
         "environment_digest": environment_digest(),
         "spec_digest": context.spec.digest(),

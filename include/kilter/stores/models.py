@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,12 +35,14 @@ class Model:
 def save_model(
     objects: ObjectStore, model: str, trained: Trained, signature: Signature, facts: Mapping[str, Any]
 ) -> Manifest:
-    """Commit a trained model under its digest, with the rounds it took and the facts of its training.
+    """Commit a trained model under its digest, with its rounds, its losses and the facts of its training.
 
     `facts` names at least the `trainer`, by which the model is loaded again.
     """
     files = {**trained.files, SIGNATURE_FILE: signature.model_dump_json(indent=1).encode()}
-    return commit_dataset(objects, f"models/{model}", files, {"rounds": trained.rounds, **facts})
+    return commit_dataset(
+        objects, f"models/{model}", files, {"rounds": trained.rounds, "losses": trained.losses, **facts}
+    )
 
 
 def load_model(objects: ObjectStore, key: str) -> Model:
@@ -52,6 +55,12 @@ def load_model(objects: ObjectStore, key: str) -> Model:
     files = {name: read_file(objects, manifest, name) for name in manifest.files}
     signature = Signature.model_validate_json(files[SIGNATURE_FILE])
     return Model(signature, trainer(manifest.facts["trainer"]).load(files))
+
+
+def losses_of(model: Manifest) -> tuple[float, ...]:
+    """Log loss of the validation part after each round of a model's training; empty where none was kept."""
+    # JSON knows no NaN, so that one comes back as None.
+    return tuple(math.nan if loss is None else loss for loss in model.facts.get("losses", ()))
 
 
 def read_part(objects: ObjectStore, snapshot: str, part: PartName) -> pd.DataFrame:

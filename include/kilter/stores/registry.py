@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from kilter.errors import InputError, UnavailableError
 
@@ -22,6 +22,9 @@ _TAG = "kilter."
 _REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED"})
 _DIGEST_LENGTH = 36
 """MLflow cuts nothing and refuses data set digests beyond this length; the full one is a tag."""
+
+_BATCH = 1000
+"""MLflow takes no more metrics in one request."""
 
 
 class ModelVersion(BaseModel):
@@ -48,7 +51,7 @@ class PipelineRun(BaseModel):
     parameters: dict[str, Any]
     metrics: dict[str, float]
     tags: dict[str, str]
-    """Lineage: DAG, run, git commit, image, environment, snapshot, predecessor, reason."""
+    """Lineage: DAG, run, git commit, code, image, environment, snapshot, predecessor, reason."""
     dataset: str
     """The snapshot's URI."""
     dataset_digest: str
@@ -57,6 +60,8 @@ class PipelineRun(BaseModel):
     digest: str
     snapshot: str
     evaluation: str
+    curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """Metrics with a value for each round of the training."""
 
 
 class Registry(Protocol):
@@ -123,6 +128,11 @@ class MlflowRegistry:
                 params=[Param(key, str(value)) for key, value in run.parameters.items()],
                 tags=[RunTag(_TAG + "dataset_digest", run.dataset_digest)],
             )
+            points = [
+                Metric(key, value, 0, step) for key, curve in run.curves.items() for step, value in enumerate(curve)
+            ]
+            for first in range(0, len(points), _BATCH):
+                self._client.log_batch(identity, metrics=points[first : first + _BATCH])
             dataset = Dataset(
                 name=f"{run.model} snapshot",
                 digest=run.dataset_digest[:_DIGEST_LENGTH],

@@ -31,10 +31,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model as files in a safe format, and the rounds it took."""
+    """A trained model as files in a safe format, the rounds it kept, and how the training went."""
 
     files: dict[str, bytes]
     rounds: int
+    losses: tuple[float, ...]
+    """Log loss of the validation part after each round made, also those after the best one."""
 
 
 class Predictor(Protocol):

@@ -45,6 +45,7 @@ def train(
         "device": device,
         "tree_method": "hist",
     }
+    history: dict[str, dict[str, list[float]]] = {}
     try:
         booster = xgboost.train(
             parameters,
@@ -52,6 +53,7 @@ def train(
             num_boost_round=training.rounds,
             evals=[(_matrix(validation, signature), "validation")],
             early_stopping_rounds=training.early_stopping,
+            evals_result=history,
             verbose_eval=False,
             callbacks=[_progress(log)],
         )
@@ -60,7 +62,8 @@ def train(
             f"XGBoost refused the training: {str(error).splitlines()[-1]}: see training.parameters"
         ) from error
     best = booster[: booster.best_iteration + 1]
-    return Trained({MODEL_FILE: bytes(best.save_raw("ubj"))}, best.num_boosted_rounds())
+    losses = tuple(history["validation"]["logloss"])
+    return Trained({MODEL_FILE: bytes(best.save_raw("ubj"))}, best.num_boosted_rounds(), losses)
 
 
 def load(files: Mapping[str, bytes]) -> Booster:
