@@ -25,6 +25,7 @@ def test_the_same_snapshot_parameters_and_seed_give_equal_bytes(rides: Any, snap
 
 
 def test_every_section_that_a_memoised_step_reads_is_in_its_key(rides: Any, snapshot: str) -> None:
+    rides.change_spec(lambda text: text.replace("[roc_auc],", "[roc_auc], slices: [zone],"))
     spec = load_spec(rides.folder)
     read: set[str] = set()
 
@@ -34,9 +35,12 @@ def test_every_section_that_a_memoised_step_reads_is_in_its_key(rides: Any, snap
                 read.add(name)
             return super().__getattribute__(name)
 
-    inputs: dict[str, Any] = {"snapshot": snapshot}
+    rides.registry.set_alias("rides", "champion", rides.candidate(snapshot))
+    holdout = rides.act("score_holdout", version=rides.candidate(snapshot)).holdout
+    inputs: dict[str, Any] = {"snapshot": snapshot, "holdout": holdout}
     memoised = {name for name in step_names() if load_step(name).STEP.memoised}
-    for name in ("train", "profile", "evaluate"):
+    checks = ("thresholds", "against_champion", "slices", "calibration", "sanity")
+    for name in ("train", "profile", "evaluate", *(f"check_{check}" for check in checks)):
         info = load_step(name).STEP
         recording = Recording.model_construct(**{field: getattr(spec, field) for field in ModelSpec.model_fields})
         read.clear()
