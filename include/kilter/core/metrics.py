@@ -62,17 +62,28 @@ def measure(names: Iterable[str], labels: Array, scores: Array) -> dict[str, flo
     return {name: float(_metric(name)(labels, scores)) for name in names}
 
 
-def calibrate(labels: Array, scores: Array) -> list[CalibrationBin]:
-    """Compare scores with outcomes in bins of equal size, lowest scores first.
+def calibration_bins(scores: Array) -> npt.NDArray[np.int64]:
+    """The bin of each row: bins of equal size, lowest scores first; equal scores share one.
 
     Equal-size bins: Nguyen and O'Connor (2015), Posterior calibration and exploratory analysis for
     natural language processing models, section 3.
+
+    >>> calibration_bins(np.array([0.9, 0.1, 0.1])).tolist()
+    [1, 0, 0]
     """
-    order = np.argsort(scores, kind="stable")
-    bins = [part for part in np.array_split(order, _CALIBRATION_BINS) if len(part)]
+    _, place, rows = np.unique(scores, return_inverse=True, return_counts=True)
+    begins = np.cumsum(rows) - rows
+    _, bins = np.unique(begins * _CALIBRATION_BINS // len(scores), return_inverse=True)
+    return bins[place].astype(np.int64)
+
+
+def calibrate(labels: Array, scores: Array) -> list[CalibrationBin]:
+    """Compare scores with outcomes in the bins of `calibration_bins`."""
+    bins = calibration_bins(scores)
+    parts = [np.flatnonzero(bins == number) for number in range(int(bins.max(initial=-1)) + 1)]
     return [
         CalibrationBin(score=float(scores[part].mean()), positives=float(labels[part].mean()), rows=len(part))
-        for part in bins
+        for part in parts
     ]
 
 

@@ -12,14 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from kilter.core.metrics import loss_of
 from kilter.core.uncertainty import bootstrap, delong
 from kilter.core.uncertainty.average_precision import average_precision, average_precision_replicates
+from kilter.core.uncertainty.blocks import LEAST_BLOCKS, number
 from kilter.core.uncertainty.means import MEANS, mean, mean_replicates
 from kilter.core.verdict import Measured
 
 Vector = npt.NDArray[np.float64]
 Blocks = npt.NDArray[np.int64]
-
-LEAST_BLOCKS = 5
-"""Below that, an interval says more about its method than about the model."""
 
 _UNBOUNDED = "log_loss"
 
@@ -99,7 +97,7 @@ def estimate(
     >>> found.value, round(found.error, 3), found.blocks
     (0.5, 0.167, 10)
     """
-    numbers, held = _number(labels, blocks)
+    numbers, held = number(labels, blocks)
     if held < LEAST_BLOCKS:
         return None
     if not np.isfinite(scores).all():
@@ -124,22 +122,13 @@ def loss(
     Paired: what is hard for both cancels out, so that the interval is far narrower than that of either.
     Arguments and result otherwise as in `estimate`.
     """
-    numbers, held = _number(labels, blocks)
+    numbers, held = number(labels, blocks)
     if held < LEAST_BLOCKS:
         return None
     if not (np.isfinite(candidate).all() and np.isfinite(reference).all()):
         return interval(math.nan, math.nan, held, confidence)
     difference, error = _measure(metric, labels, candidate, reference, numbers, seed)
     return interval(loss_of(metric, difference, 0.0), error, held, confidence)
-
-
-def _number(labels: Vector, blocks: Blocks) -> tuple[Blocks, int]:
-    """The blocks numbered 0, 1, …, and how many of them hold the scarcer label."""
-    if not len(labels):
-        return blocks, 0
-    _, numbers = np.unique(blocks, return_inverse=True)
-    held = (len(np.unique(numbers[rows])) for rows in (labels == 1, labels != 1))
-    return numbers, min(held)
 
 
 def _measure(

@@ -43,6 +43,7 @@ def mean(metric: str, labels: Vector, scores: Vector) -> float:
 def mean_replicates(metric: str, labels: Vector, scores: Vector, blocks: Blocks, seed: int) -> Vector:
     """The metric on resampled blocks, shape (`REPLICATES`,)."""
     groups = join(blocks, seed)
-    sums = np.column_stack([np.bincount(groups, weights=MEANS[metric](labels, scores)), np.bincount(groups)])
-    replicates = resample(sums, seed)
+    sums = np.bincount(groups, weights=MEANS[metric](labels, scores))
+    rows = np.bincount(groups).astype(np.float64)
+    replicates = resample(np.column_stack([sums, rows]), seed)
     return replicates[:, 0] / replicates[:, 1]

@@ -1,0 +1,24 @@
+"""Blocks of rows that share their fate, each of which counts as one observation."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+Blocks = npt.NDArray[np.int64]
+
+LEAST_BLOCKS = 5
+"""Below that, an interval says more about its method than about the model."""
+
+
+def number(labels: Vector, blocks: Blocks) -> tuple[Blocks, int]:
+    """The blocks numbered 0, 1, … without gaps, and how many of them hold the scarcer label.
+
+    >>> number(np.array([0.0, 1.0, 0.0]), np.array([7, 7, 3]))
+    (array([1, 1, 0]), 1)
+    """
+    if not len(labels):
+        return blocks, 0
+    _, numbers = np.unique(blocks, return_inverse=True)
+    return numbers, min(len(np.unique(numbers[rows])) for rows in (labels == 1, labels != 1))
