@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Protocol
 
+from kilter.spec import CHECKS
+from kilter.step import load_step
+
 MONTHS = [datetime(2013, month, 1, tzinfo=UTC) for month in (1, 2, 3)]
 """Where the two months begin and end that the first champion is trained on."""
-CHECKS = ("check_thresholds", "check_against_champion", "check_serving_fitness")
 
 
 class Run(Protocol):
@@ -57,8 +59,15 @@ def train(run: Run, as_of: datetime) -> int:
 def validate(run: Run, serve: Serve, version: int) -> None:
     """`model_validation`."""
     with serve(version) as endpoint:
-        judgements = [run(check, version=version, endpoint=endpoint)["judgement"] for check in CHECKS]
-    run("judge", version=version, judgements=judgements)
+        holdout = run("score_holdout", version=version)["holdout"]
+        inputs = {"holdout": holdout, "endpoint": endpoint}
+        judgements = [run(f"check_{check}", **_taken(check, inputs))["judgement"] for check in CHECKS]
+    run("judge", version=version, holdout=holdout, judgements=judgements)
+
+
+def _taken(check: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Those inputs that the check's step takes."""
+    return {name: inputs[name] for name in load_step(f"check_{check}").Inputs.model_fields}
 
 
 def roll_out(run: Run, version: int, weights: tuple[int, ...]) -> None:
