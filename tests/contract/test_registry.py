@@ -12,7 +12,7 @@ import pytest
 
 from kilter.errors import InputError, UnavailableError
 from kilter.services import free_port
-from kilter.stores.registry import MemoryRegistry, MlflowRegistry, PipelineRun, Registry
+from kilter.stores.registry import TAG_LENGTH, MemoryRegistry, MlflowRegistry, ModelVersion, PipelineRun, Registry
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,41 @@ def test_an_unknown_version_is_refused(registry: Registry, model: str, artifacts
     registry.register(run(model), artifacts)
     with pytest.raises(InputError, match="has no version 9"):
         registry.version(model, 9)
+
+
+def attached(registry: Registry, made: ModelVersion, model: str, path: str) -> bytes:
+    """What MLflow's run of a version, or the fake, holds under a path."""
+    if isinstance(registry, MemoryRegistry):
+        return registry.attached[model, made.version][path]
+    assert isinstance(registry, MlflowRegistry)
+    answer = httpx.get(f"{registry.url}/get-artifact", params={"run_id": made.run_id, "path": path})
+    return answer.raise_for_status().content
+
+
+def test_files_are_attached_to_a_versions_run_and_replaced_there(
+    registry: Registry, model: str, artifacts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made = registry.register(run(model), artifacts)
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "gate").mkdir()
+    for words in ("held", "passed"):
+        (folder / "gate/report.html").write_text(words)
+        registry.attach(model, made.version, folder)
+    assert attached(registry, made, model, "gate/report.html") == b"passed"
+
+
+def test_nothing_is_attached_to_an_unknown_version(registry: Registry, model: str, artifacts: Path) -> None:
+    registry.register(run(model), artifacts)
+    with pytest.raises(InputError, match="has no version 9"):
+        registry.attach(model, 9, artifacts)
+
+
+def test_a_tag_of_the_length_that_every_server_takes_is_kept_whole(
+    registry: Registry, model: str, artifacts: Path
+) -> None:
+    registry.register(run(model), artifacts)
+    registry.tag(model, 1, "gate_reason", "a" * TAG_LENGTH)
+    assert registry.tags(model, 1)["gate_reason"] == "a" * TAG_LENGTH
 
 
 def test_mlflow_shows_the_whole_run(mlflow_url: str, model: str, artifacts: Path) -> None:

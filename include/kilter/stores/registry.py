@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kilter.errors import InputError, UnavailableError
 
+TAG_LENGTH = 5000
+"""Characters that every MLflow server takes as a version's tag; newer ones take more."""
+
 _TAG = "kilter."
 _REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED"})
 _DIGEST_LENGTH = 36
@@ -95,7 +98,10 @@ class Registry(Protocol):
         """Remove an alias; does nothing when it is not set."""
 
     def tag(self, model: str, version: int, key: str, value: str) -> None:
-        """Add a tag to a version."""
+        """Add a tag to a version; longer values than `TAG_LENGTH` may be refused."""
+
+    def attach(self, model: str, version: int, folder: Path) -> None:
+        """Add the files below `folder` to the artifacts of a version's run; a file that is there is replaced."""
 
 
 class MlflowRegistry:
@@ -201,6 +207,11 @@ class MlflowRegistry:
         with self._faults():
             self._client.set_model_version_tag(model, str(version), _TAG + key, value)
 
+    def attach(self, model: str, version: int, folder: Path) -> None:
+        identity = self.version(model, version).run_id
+        with self._faults():
+            self._client.log_artifacts(identity, str(folder))
+
     def _get(self, model: str, version: int) -> Any:
         from mlflow.exceptions import MlflowException
 
@@ -246,6 +257,8 @@ class MemoryRegistry:
         self._versions: dict[str, list[ModelVersion]] = {}
         self._tags: dict[tuple[str, int], dict[str, str]] = {}
         self._aliases: dict[tuple[str, str], int] = {}
+        self.attached: dict[tuple[str, int], dict[str, bytes]] = {}
+        """Files by model and version, then by path."""
 
     def register(self, run: PipelineRun, artifacts: Path) -> ModelVersion:
         known = self._versions.setdefault(run.model, [])
@@ -287,7 +300,11 @@ class MemoryRegistry:
         self._aliases.pop((model, alias), None)
 
     def tag(self, model: str, version: int, key: str, value: str) -> None:
-        self._tags[model, version][key] = value
+        self._tags[model, self.version(model, version).version][key] = value
+
+    def attach(self, model: str, version: int, folder: Path) -> None:
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        self.attached.setdefault((model, self.version(model, version).version), {}).update(files)
 
 
 def _model_version(found: Any) -> ModelVersion:
