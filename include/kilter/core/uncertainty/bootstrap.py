@@ -46,8 +46,10 @@ def resample(sums: Table, seed: int) -> Table:
         Shape (`REPLICATES`, columns).
     """
     count = len(sums)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=REPLICATES)
-    replicates: Table = draws.astype(np.float64) @ sums
+    drawn = np.random.default_rng(seed).integers(count, size=(REPLICATES, count))
+    drawn += np.arange(REPLICATES)[:, None] * count
+    times = np.bincount(drawn.ravel(), minlength=REPLICATES * count).reshape(REPLICATES, count)
+    replicates: Table = times.astype(np.float64) @ sums
     return replicates
 
 
