@@ -1,0 +1,73 @@
+"""Rare input that a model must still give a score for: what is missing, each category, and numbers far out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kilter.encoding import Matrix, Signature
+from kilter.spec import Feature
+
+Vector = npt.NDArray[np.float64]
+
+_FAR = 1000.0
+"""Ranges of the train part beyond its extremes."""
+
+_LIMIT = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One value put into one column of real rows, or into all of them."""
+
+    name: str
+    columns: slice
+    value: float
+
+
+def probes(train: Matrix, signature: Signature) -> Iterator[Probe]:
+    """All missing; then each feature: missing or of an unknown category, each category, or 0, ±1 and extreme numbers.
+
+    Args:
+        train: encoded rows × features of the train part, whose extremes count.
+    """
+    yield Probe("every feature missing", slice(None), np.nan)
+    for column, feature in enumerate(signature.features):
+        for name, value in _values(feature, train[:, column]):
+            yield Probe(f"feature '{feature.name}' {name}", slice(column, column + 1), value)
+
+
+def is_score(scores: Vector) -> npt.NDArray[np.bool_]:
+    """Whether each score is a probability: finite, from 0 to 1.
+
+    >>> is_score(np.array([0.0, 0.3, 1.2, np.nan])).tolist()
+    [True, True, False, False]
+    """
+    return (scores >= 0) & (scores <= 1)
+
+
+def fails(probe: Probe, predict: Callable[[Matrix], Vector], rows: Matrix) -> str:
+    """The first score of the probed rows that is none, in words; empty when all are."""
+    probed = rows.copy()
+    probed[:, probe.columns] = probe.value
+    scores = predict(probed)
+    wrong = scores[~is_score(scores)]
+    return f"{probe.name} scores {wrong[0]:g}" if len(wrong) else ""
+
+
+def _values(feature: Feature, known: Matrix) -> Iterator[tuple[str, float]]:
+    if feature.categories:
+        yield "missing or of an unknown category", np.nan
+        yield from ((f"= '{category}'", float(code)) for code, category in enumerate(feature.categories))
+        return
+    yield "missing", np.nan
+    yield from ((f"= {number:g}", number) for number in (-1.0, 0.0, 1.0))
+    known = known[~np.isnan(known)]
+    if len(known):
+        least, most = float(known.min()), float(known.max())
+        far = _FAR * max(most - least, 1.0)
+        for number in (least, most, max(least - far, -_LIMIT), min(most + far, _LIMIT)):
+            yield f"= {number:g}", number

@@ -1,0 +1,153 @@
+"""Gate check: does the model do anything that no sane model does?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kilter.gate_check import Inputs as Inputs
+from kilter.gate_check import Outputs as Outputs
+from kilter.step import StepContext, StepInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from kilter.core.gate.sanity import Evidence
+    from kilter.core.uncertainty.estimate import Estimate
+    from kilter.holdout import Holdout
+    from kilter.spec import ModelSpec
+    from kilter.stores.models import Model
+
+    Vector = npt.NDArray[np.float64]
+
+STEP = StepInfo(reads=("evaluation", "gate", "label", "entity", "timestamp"))
+
+_SAMPLE = 100_000
+"""Rows of the train part and of the holdout that features are measured on alone: bounds time and memory."""
+
+_PROBED = 100
+"""Rows of the holdout that rare input is tried on."""
+
+
+def run(inputs: Inputs, context: StepContext) -> Outputs:
+    """Judge scores, rare input, the training's curve, naive baselines, and what each feature reaches alone.
+
+    Raises:
+        DataError: the holdout, the snapshot or the model was never committed, or was altered.
+    """
+    from kilter.core.gate.sanity import judge
+    from kilter.holdout import read_holdout
+    from kilter.stores.models import load_model
+
+    spec = context.spec
+    holdout = read_holdout(context.objects, inputs.holdout, spec)
+    evidence = _measure(holdout, load_model(context.objects, holdout.facts.model), context)
+    judgement = judge(evidence, spec.evaluation.primary, spec.gate.sanity)
+    context.log.info("%s: %s", judgement.verdict, judgement.reason)
+    return Outputs(judgement=judgement)
+
+
+def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
+    import numpy as np
+
+    from kilter.core.gate.sanity import Evidence
+    from kilter.core.metrics import measure
+    from kilter.core.sanity.probes import fails, is_score, probes
+    from kilter.stores.models import encode_frame, losses_of, read_part
+    from kilter.stores.objects import read_manifest
+
+    spec = context.spec
+    train = _spread(read_part(context.objects, holdout.facts.snapshot, "train"), _SAMPLE)
+    validation = read_part(context.objects, holdout.facts.snapshot, "validation")
+    rows = encode_frame(_spread(holdout.frame, _PROBED), model.signature)
+    tried = list(probes(encode_frame(train, model.signature), model.signature))
+    baselines = _baselines(holdout, validation, spec)
+    wrong = np.flatnonzero(~is_score(holdout.candidate))
+    labels = validation[spec.label.column].to_numpy(float)
+    return Evidence(
+        rows=len(holdout.labels),
+        wrong=len(wrong),
+        first_wrong=_named(holdout, wrong[0], spec) if len(wrong) else "",
+        spread=float(holdout.candidate.max() - holdout.candidate.min()),
+        probes=len(tried),
+        unscored=[text for probe in tried if (text := fails(probe, model.predictor.predict, rows))],
+        losses=losses_of(read_manifest(context.objects, holdout.facts.model)),
+        start=measure(["log_loss"], labels, np.full(len(labels), holdout.facts.prior))["log_loss"],
+        baselines=baselines,
+        shares=_shares(holdout, train, model, spec) if _surely_gains(baselines["prior"]) else {},
+    )
+
+
+def _named(holdout: Holdout, row: int, spec: ModelSpec) -> str:
+    return f"{spec.entity} '{holdout.frame[spec.entity].iloc[row]}', which scores {holdout.candidate[row]:g}"
+
+
+def _baselines(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> dict[str, Estimate | None]:
+    """How much worse the candidate is than the prior of its train part, and than the last label known to a row."""
+    import numpy as np
+
+    from kilter.core.uncertainty.estimate import loss
+
+    naive = {
+        "prior": np.full(len(holdout.labels), holdout.facts.prior),
+        "last value": _last_values(holdout, validation, spec),
+    }
+    return {
+        name: loss(
+            spec.evaluation.primary,
+            holdout.labels,
+            holdout.candidate,
+            scores,
+            holdout.blocks(spec.evaluation.block),
+            spec.gate.confidence,
+        )
+        for name, scores in naive.items()
+    }
+
+
+def _last_values(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> Vector:
+    import pandas as pd
+
+    from kilter.core.sanity.last_value import last_values
+
+    columns = [spec.timestamp, spec.label.column, spec.label.timestamp]
+    past = pd.concat([validation[columns], holdout.frame[columns]])
+    return last_values(
+        holdout.times,
+        past[spec.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]"),
+        past[spec.label.column].to_numpy(float),
+        (past[spec.label.timestamp] + spec.label.delay).dt.tz_localize(None).to_numpy("datetime64[us]"),
+        holdout.facts.prior,
+    )
+
+
+def _surely_gains(loss: Estimate | None) -> bool:
+    return loss is not None and loss.high < 0
+
+
+def _shares(holdout: Holdout, train: pd.DataFrame, model: Model, spec: ModelSpec) -> dict[str, float]:
+    """The share of the model's gain over the prior that each feature reaches alone; empty for a sample of one class."""
+    import numpy as np
+
+    from kilter.core.sanity.leak import gain, gains_alone
+    from kilter.stores.models import to_part
+
+    metric = spec.evaluation.primary
+    frame = _spread(holdout.frame.assign(score=holdout.candidate), _SAMPLE)
+    learnt = to_part(train, model.signature, spec.label.column)
+    judged = to_part(frame, model.signature, spec.label.column)
+    if len(np.unique(judged.labels)) < 2:
+        return {}
+    whole = gain(metric, judged.labels, frame["score"].to_numpy(), holdout.facts.prior)
+    alone = gains_alone(metric, learnt.rows, learnt.labels, judged.rows, judged.labels, model.signature)
+    return {name: value / whole for name, value in alone.items()}
+
+
+def _spread(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most that many rows, evenly spread over the frame."""
+    import numpy as np
+
+    if len(frame) <= most:
+        return frame
+    return frame.iloc[np.linspace(0, len(frame) - 1, most).astype(int)]
