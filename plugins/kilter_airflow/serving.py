@@ -16,6 +16,7 @@ from kilter.errors import InputError, KilterError, UnavailableError
 from kilter.step import RunInfo, StepInfo
 from kilter_airflow.access import access_of
 from kilter_airflow.catalogue import spec_of
+from kilter_airflow.conditions import Conditional
 from kilter_airflow.job import task_labels
 from kilter_airflow.settings import RuntimeSettings
 
@@ -25,21 +26,24 @@ if TYPE_CHECKING:
 
 PORT = 8901
 """Where a server listens in a network of its own."""
-UP_WITHIN = 30.0
 GRACE = 2
 """Seconds a server gets to end."""
 _SERVER = StepInfo(stores=frozenset({"objects"}))
 
 
-class StartServerOperator(BaseOperator):
+class StartServerOperator(Conditional):
     """Start the serving image with one version of one model, and return its address.
 
-    The server gets the same hardening as a step, and the object store for reading only: what it logs is lost with it.
-    In the `process` runtime it is a plain process.
+    The server gets the same hardening as a step, the memory of `gate.serving_fitness.memory` and no more, and the object
+    store for reading only: what it logs is lost with it. In the `process` runtime it is a plain process.
+
+    A candidate that takes too long or too much memory to load is no fault of this task: the address is returned, and
+    the checks find nobody there.
 
     Args:
         model: name of the model.
         version: version in the registry; templated.
+        only_if: facts of which one must hold, else the task is skipped.
     """
 
     template_fields: Sequence[str] = ("model", "version")
@@ -72,14 +76,20 @@ class StartServerOperator(BaseOperator):
         self._remove = server.remove
         server.remove()  # of an earlier try
         address = server.start(self.model, held)
+        wanted = spec_of(self.model).gate.serving_fitness
         try:
-            _await_answer(f"{address}/ping", server)
+            answers = _answers(f"{address}/ping", server, wanted.ready_within.total_seconds())
         except BaseException:
             for line in server.last_lines():
                 self.log.info("server: %s", line)
             server.remove()
             raise
-        self.log.info("%s answers at %s", server, address)
+        if answers:
+            self.log.info("%s answers at %s", server, address)
+        elif server.out_of_memory():
+            self.log.warning("%s took more than %s of memory to load the candidate", server, wanted.memory)
+        else:
+            self.log.warning("%s does not answer at %s within %s", server, address, wanted.ready_within)
         return address
 
 
@@ -133,7 +143,7 @@ class ContainerServer:
             user=settings.step_user,
             mounts=tuple(mount(folder, settings, read_only=True) for folder in access.folders),
             network=settings.step_network,
-            resources=spec.resources,
+            resources=spec.resources.model_copy(update={"memory": spec.gate.serving_fitness.memory}),
         )
         identity = self.engine.create(container)
         self.engine.start(identity)
@@ -142,6 +152,10 @@ class ContainerServer:
     def ended(self) -> bool:
         """Whether it is not running any more."""
         return all(found["State"] != "running" for found in self.engine.find(self._labels))
+
+    def out_of_memory(self) -> bool:
+        """Whether it was ended because it took more memory than it may."""
+        return any(self.engine.out_of_memory(found["Id"]) for found in self.engine.find(self._labels))
 
     def last_lines(self) -> list[str]:
         """The end of its log."""
@@ -183,6 +197,10 @@ class ProcessServer:
         """Whether it is not running any more."""
         return self.name not in self._services.running()
 
+    def out_of_memory(self) -> bool:
+        """Never known of a plain process, which has no limit of its own."""
+        return False
+
     def last_lines(self) -> list[str]:
         """The end of its log."""
         return self._services.last_lines(self.name)
@@ -223,17 +241,24 @@ def _command(held: str, host: str, port: int) -> list[str]:
     return ["serve", "--role", "canary", "--hold", held, "--host", host, "--port", str(port)]
 
 
-def _await_answer(url: str, server: ContainerServer | ProcessServer) -> None:
+def _answers(url: str, server: ContainerServer | ProcessServer, within: float) -> bool:
+    """Wait until the server answers; False when it does not within so many seconds, or ran out of memory.
+
+    Raises:
+        UnavailableError: it ended for another reason.
+    """
     import httpx
 
-    deadline = time.monotonic() + UP_WITHIN
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         try:
             if httpx.get(url, timeout=2).status_code == 200:
-                return
+                return True
         except httpx.HTTPError:
             pass
         if server.ended():
+            if server.out_of_memory():
+                return False
             raise UnavailableError(f"the {server} ended before it answered: see its log above")
         time.sleep(0.1)
-    raise UnavailableError(f"the {server} did not answer at {url} within {UP_WITHIN:g} s: see its log above")
+    return False

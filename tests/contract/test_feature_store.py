@@ -120,7 +120,8 @@ def test_what_is_materialised_is_read_online_in_the_specs_order(objects: ObjectS
     put(objects, 0, rows(SPEC, ["a", "a", "b"], [at(1), at(3), at(2)], [1.0, 3.0, 2.0]))
     assert store.materialize(at(0), at(24)) == 2
     found = store.online(["b", "a"])
-    assert list(found.columns) == [SPEC.entity, *SPEC.features.names]
+    assert list(found.columns) == [SPEC.entity, SPEC.timestamp, *SPEC.features.names]
+    assert found[SPEC.timestamp].tolist() == [at(2), at(3)]
     assert found.distance.tolist() == [2.0, 3.0]
     assert found.origin.tolist() == ["EWR", "EWR"]
 
@@ -134,7 +135,9 @@ def test_the_end_of_the_stretch_is_not_materialised(objects: ObjectStore, store:
 def test_a_stretch_without_rows_puts_nothing_online(objects: ObjectStore, store: FeatureStore) -> None:
     put(objects, 0, rows(SPEC, ["a"], [at(1)], [1.0]))
     assert store.materialize(at(12), at(24)) == 0
-    assert store.online(["a"]).distance.isna().all()
+    found = store.online(["a"])
+    assert found.distance.isna().all()
+    assert found[SPEC.timestamp].isna().all()
 
 
 def test_times_are_utc_wherever_the_machine_stands(objects: ObjectStore, store: FeatureStore, in_tokyo: None) -> None:

@@ -29,6 +29,7 @@ class LoadedModel:
     def __init__(self, deployment: Deployment, signature: Signature, booster: Any) -> None:
         self.deployment = deployment
         self.signature = signature
+        self.loaded_at = time.time()
         self.requests = 0
         self.seconds = 0.0
         self._booster = booster
@@ -112,6 +113,10 @@ class LiveModels:
             KeyError: there is no such model.
         """
         return self._loaded[model]
+
+    def held(self) -> list[LoadedModel]:
+        """The versions that answer now."""
+        return [loaded for loaded in list(self._loaded.values()) if loaded is not None]
 
     def problem(self, model: str) -> str | None:
         """Why the desired version of this model is not the one that answers."""

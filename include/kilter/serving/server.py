@@ -4,6 +4,7 @@ POST /models/<model>/invocations   score rows
 GET  /models/<model>/ready         which version answers, and how much it answered; 503 while none does
 GET  /ping                         the process answers
 GET  /version                      the version of Kilter
+GET  /metrics                      what was answered, and the memory it took, for Prometheus
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 import uvicorn
 
 import kilter
+from kilter.serving.metrics import CONTENT_TYPE, ServerMetrics
 from kilter.serving.models import LiveModels, LoadedModel
 from kilter.serving.prediction_log import Entry, PredictionLog
 from kilter.serving.request import RefusedRequest, parse
@@ -47,6 +49,7 @@ class ModelServer:
     def __init__(self, models: LiveModels, log: PredictionLog) -> None:
         self._models = models
         self._log = log
+        self._metrics = ServerMetrics()
         self.leaving = False
         """Whether it will soon end, and wants no more requests."""
 
@@ -54,25 +57,24 @@ class ModelServer:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        if scope["path"] == "/metrics":
+            await _reply(send, 200, [(b"content-type", CONTENT_TYPE)], self._metrics.text(self._models.held()))
+            return
         request_id = uuid.uuid4().hex
         headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
         try:
             status, content = 200, await self._answer(scope, receive, request_id)
         except RefusedRequest as error:
             status, content = error.status, {"error": str(error), "request_id": request_id}
-        body = _encode(content)
-        headers.append((b"content-length", str(len(body)).encode()))
         if "model_version" in content:
             headers.append((b"x-model-version", str(content["model_version"]).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _reply(send, status, headers, _encode(content))
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> dict[str, Any]:
         match scope["path"].strip("/").split("/"):
             case ["models", name, "invocations"]:
                 _allow(scope, "POST")
-                model = self._find(name)
-                return self._score(model, await _body(receive), request_id)
+                return await self._invoke(name, receive, request_id)
             case ["models", name, "ready"]:
                 _allow(scope, "GET")
                 return self._ready(name)
@@ -83,6 +85,21 @@ class ModelServer:
             case _:
                 raise RefusedRequest(404, f"nothing at {scope['path']}: models are at /models/<model>/invocations")
 
+    async def _invoke(self, name: str, receive: Receive, request_id: str) -> dict[str, Any]:
+        """Score the body, and count what came of it."""
+        version = None
+        try:
+            model = self._find(name)
+            version = model.deployment.version
+            return self._score(model, await _body(receive), request_id)
+        except RefusedRequest as error:
+            # A name that is no model's comes from a client, who could make up any number of them.
+            self._metrics.refused("" if error.status == 404 else name, version, error.status)
+            raise
+        except Exception:
+            self._metrics.refused(name, version, 500)
+            raise
+
     def _score(self, model: LoadedModel, body: bytes, request_id: str) -> dict[str, Any]:
         started = time.perf_counter()
         now = datetime.now(UTC)
@@ -91,6 +108,7 @@ class ModelServer:
         seconds = time.perf_counter() - started
         model.requests += 1
         model.seconds += seconds
+        self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
         self._log.add(Entry(model.deployment, model.signature, request_id, now, seconds * 1000, rows, scores))
         return {"predictions": scores, "model_version": model.deployment.version, "request_id": request_id}
 
@@ -129,6 +147,12 @@ class ModelServer:
         await asyncio.to_thread(self._models.stop)
         await asyncio.to_thread(self._log.stop)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _reply(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _allow(scope: Scope, method: str) -> None:

@@ -1,93 +1,122 @@
-"""Gate check: real requests to the real serving container that holds the candidate."""
+"""Gate check: the real serving container with the candidate, asked right, asked wrongly, and put under load."""
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kilter.gate_check import Inputs as Inputs
 from kilter.gate_check import Outputs as Outputs
+from kilter.gate_check import ServerInputs as ServerInputs
 from kilter.step import StepContext, StepInfo
 
 if TYPE_CHECKING:
-    import httpx
     import pandas as pd
 
-    from kilter.core.gate.serving_fitness import Measurement
+    from kilter.core.gate.serving_fitness import Seen
+    from kilter.core.verdict import Judgement
+    from kilter.holdout import Facts
+    from kilter.trial import TrialServer
 
-STEP = StepInfo(
-    stores=frozenset({"objects", "registry"}), reads=("gate", "features", "training", "label"), memoised=False
-)
-_TIMEOUT = 10.0
+STEP = StepInfo(reads=("gate", "features", "label", "timestamp", "training"), memoised=False)
+Inputs = ServerInputs
+_LOAD_ROWS = 1000
+"""Rows of the holdout that the load's requests carry, one each, in turn."""
 
 
-def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Wait until the server holds the candidate, send it rows of the test part, and judge its answers."""
-    import httpx
+def run(inputs: ServerInputs, context: StepContext) -> Outputs:
+    """Wait until the server holds the candidate, measure it, and judge."""
+    from kilter.holdout import read_holdout
+    from kilter.trial import TrialServer
 
-    from kilter.core.gate.serving_fitness import judge
-
-    with httpx.Client(base_url=f"{inputs.endpoint}/models/{context.spec.name}", timeout=_TIMEOUT) as server:
-        judgement = judge(_measure(server, inputs.version, context), context.spec.gate.serving_fitness)
+    holdout = read_holdout(context.objects, inputs.holdout, context.spec)
+    rows = holdout.frame.sample(min(len(holdout.frame), _LOAD_ROWS), random_state=context.seed)
+    with TrialServer(inputs.endpoint, context.spec.name) as server:
+        judgement = _judge(server, holdout.facts, rows, context)
     context.log.info("%s: %s", judgement.verdict, judgement.reason)
     return Outputs(judgement=judgement)
 
 
-def _measure(server: httpx.Client, version: int, context: StepContext) -> Measurement:
-    import numpy as np
+def _judge(server: TrialServer, facts: Facts, rows: pd.DataFrame, context: StepContext) -> Judgement:
+    from kilter.core.gate.serving_fitness import judge, not_ready
 
-    from kilter.core.gate.serving_fitness import Measurement
-    from kilter.stores.models import load_model, read_part
-
-    spec = context.spec
-    candidate = context.registry.version(spec.name, version)
-    ready_after = _wait(server, candidate.digest, spec.gate.serving_fitness.ready_within)
-    test = read_part(context.objects, candidate.snapshot, "test")
-    rows = test.sample(min(len(test), spec.gate.serving_fitness.requests), random_state=context.seed)
-    answers = [_ask(server, row, spec.features.names) for row in _records(rows)] if ready_after is not None else []
-    own = load_model(context.objects, candidate.key).score(rows)
-    differences = [abs(score - own[i]) for i, (score, _) in enumerate(answers) if score is not None]
-    return Measurement(
-        ready_after=ready_after,
-        requests=len(answers),
-        failures=sum(score is None for score, _ in answers),
-        p99=timedelta(seconds=float(np.quantile([seconds for _, seconds in answers], 0.99)) if answers else 0),
-        difference=float(max(differences, default=0)),
-        malformed_status=_malformed(server) if answers else 0,
-    )
+    gate = context.spec.gate
+    waited = server.wait(facts.digest, gate.serving_fitness.ready_within)
+    if not waited.ready:
+        return not_ready(waited.last_words, gate)
+    return judge(_measure(server, facts.version, rows, context), gate)
 
 
-def _wait(server: httpx.Client, digest: str, within: timedelta) -> timedelta | None:
-    """Seconds until `/ready` names the digest; None when it does not in time."""
-    import httpx
+def _measure(server: TrialServer, version: int, rows: pd.DataFrame, context: StepContext) -> Seen:
+    """Everything up to the point where the server ends, if it does."""
+    from kilter.core.gate.serving_fitness import Seen
+    from kilter.load import offer
+    from kilter.trial import GoneError, body_of
 
-    started = time.monotonic()
-    while (waited := time.monotonic() - started) < within.total_seconds():
+    spec, wanted = context.spec, context.spec.gate.serving_fitness
+    seen: dict[str, Any] = {"ready_after": float("nan")}
+    doing = "it told how long it took to be ready"
+    try:
+        seen["ready_after"] = _ready_after(server.metrics(), spec.name, version)
+        doing = "it answered its first requests"
+        seen["wrong_answers"] = _wrong_answers(server, version, rows, spec.features.names)
+        doing = "it was sent malformed requests"
+        seen["malformed"] = _malformed(server, rows, context)
+        seen["wrong_answers"] += _wrong_answers(server, version, rows, spec.features.names, " after malformed requests")
+        bodies = [body_of(rows.iloc[[place]], spec.features.names) for place in range(len(rows))]
+        doing = f"it was sent {wanted.rate:g} requests/s"
+        load = offer(server.url, bodies, wanted.rate, wanted.duration)
+        seen |= {"latencies": tuple(load.latencies), "late": tuple(load.late), "failures": load.failures}
+        seen["peak_memory"] = server.metrics().get("kilter_peak_resident_memory_bytes", float("nan"))
+    except GoneError as error:
+        context.log.info("the server is gone: %s", error)
+        seen["ended_while"] = doing
+    return Seen(**seen)
+
+
+def _ready_after(metrics: Mapping[str, float], model: str, version: int) -> float:
+    """Seconds from the start of the server's process to the loaded version; NaN where it does not tell."""
+    loaded = metrics.get(f'kilter_model_loaded_time_seconds{{model="{model}",version="{version}"}}', float("nan"))
+    return loaded - metrics.get("process_start_time_seconds", float("nan"))
+
+
+def _wrong_answers(
+    server: TrialServer, version: int, rows: pd.DataFrame, names: tuple[str, ...], when: str = ""
+) -> tuple[str, ...]:
+    """What is wrong with the answers to one row and to a batch."""
+    from kilter.trial import BATCH
+
+    batches = [rows.head(1), rows.head(BATCH)]
+    problems = [(len(batch), _problem(server, version, batch, names)) for batch in batches]
+    return tuple(f"the answer to {count} rows{when}: {problem}" for count, problem in problems if problem)
+
+
+def _problem(server: TrialServer, version: int, rows: pd.DataFrame, names: tuple[str, ...]) -> str:
+    from kilter.trial import SilentError, body_of, scores_of
+
+    try:
+        answer = server.post(body_of(rows, names))
+        if answer.status_code != 200:
+            return f"status {answer.status_code}: {answer.text[:300]}"
+        content = answer.json()
+        scores_of(content, len(rows))
+    except (SilentError, ValueError) as error:
+        return str(error)
+    if content.get("model_version") != version:
+        return f"model_version: got {content.get('model_version')!r}, wanted {version}"
+    return "" if content.get("request_id") else "there is no request_id"
+
+
+def _malformed(server: TrialServer, rows: pd.DataFrame, context: StepContext) -> dict[str, int]:
+    """Status by what was wrong with the body; 0 where no answer came."""
+    from kilter.malformed import malformed_bodies
+    from kilter.trial import SilentError
+
+    first = rows.head(1).astype(object)
+    (row,) = first.where(first.notna(), None).to_dict("records")
+    found = {}
+    for what, body in malformed_bodies(row, context.spec.features).items():
         try:
-            answer = server.get("/ready")
-            if answer.status_code == 200 and answer.json()["digest"] == digest:
-                return timedelta(seconds=waited)
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    return None
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
-
-
-def _ask(server: httpx.Client, row: dict[str, Any], names: tuple[str, ...]) -> tuple[float | None, float]:
-    """Score of one row (None when it was not answered with 200) and the seconds it took."""
-    body = {"dataframe_split": {"columns": list(names), "data": [[row[name] for name in names]]}}
-    started = time.monotonic()
-    answer = server.post("/invocations", json=body)
-    seconds = time.monotonic() - started
-    return (answer.json()["predictions"][0] if answer.status_code == 200 else None), seconds
-
-
-def _malformed(server: httpx.Client) -> int:
-    return server.post(
-        "/invocations", json={"dataframe_split": {"columns": ["no_such_feature"], "data": [["x"]]}}
-    ).status_code
+            found[what] = server.post(body).status_code
+        except SilentError:
+            found[what] = 0
+    return found

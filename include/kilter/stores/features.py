@@ -118,19 +118,23 @@ class FeatureStore:
         """Read the features of `entities` from the online store.
 
         Returns:
-            The entity, then the features in the spec's order; one row for each entity, in the given
-            order, null where nothing is online.
+            The entity, the event time of what is online, to the second, then the features in the spec's
+            order; one row for each entity, in the given order, null where nothing is online.
 
         Raises:
             UnavailableError: the online store does not answer.
         """
+        import pandas as pd
+
         spec = self._spec
         with self._faults(), self._local([]) as store:
             answer = store.get_online_features(
                 features=[f"{spec.name}:{name}" for name in spec.features.names],
                 entity_rows=[{spec.entity: entity} for entity in entities],
-            ).to_df()
-        return answer[[spec.entity, *spec.features.names]]
+            ).to_df(include_event_timestamps=True)
+        seconds = answer[[f"{name}__ts" for name in spec.features.names]].max(axis=1)
+        answer[spec.timestamp] = pd.to_datetime(seconds.where(seconds > 0), unit="s", utc=True)
+        return answer[[spec.entity, spec.timestamp, *spec.features.names]]
 
     # Feast
 

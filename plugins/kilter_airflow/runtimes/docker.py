@@ -120,7 +120,11 @@ class Engine:
     def wait(self, identity: str) -> tuple[int, bool]:
         """Wait for its end; return the exit code and whether it was killed for its memory."""
         code = int(self._cli.wait(identity)["StatusCode"])
-        return code, bool(self._cli.inspect_container(identity)["State"]["OOMKilled"])
+        return code, self.out_of_memory(identity)
+
+    def out_of_memory(self, identity: str) -> bool:
+        """Whether a container that ended was killed for its memory."""
+        return bool(self._cli.inspect_container(identity)["State"]["OOMKilled"])
 
     def remove(self, identity: str, grace: int = 0) -> None:
         """Stop and remove a container, asked to end `grace` seconds before it is killed; gone already is fine."""

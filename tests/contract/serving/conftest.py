@@ -71,7 +71,7 @@ def make_model(objects: FileObjects, spec: ModelSpec, seed: int) -> Manifest:
     )
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1}, data, 10)
     files = {"model.ubj": bytes(booster.save_raw("ubj")), "signature.json": signature.model_dump_json().encode()}
-    return commit_dataset(objects, f"models/{spec.name}", files)
+    return commit_dataset(objects, f"models/{spec.name}", files, {"trainer": "xgboost"})
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:

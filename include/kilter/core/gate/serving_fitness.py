@@ -1,49 +1,132 @@
-"""Check `serving_fitness`: the real server answers right, fast, and refuses nonsense."""
+"""Check `serving_fitness`: the real server answers right and fast, refuses nonsense, and fits into its memory."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from kilter.core.verdict import Judgement, Verdict
-from kilter.spec import ServingFitness
+from kilter.core.uncertainty.quantile import quantile
+from kilter.core.verdict import Judgement, Measured, Verdict, judge_measured
+from kilter.spec import Gate
 
 NAME = "serving_fitness"
+_MEBIBYTES = {"m": 1, "g": 1024}
+_LATE_SHARE = 0.5
+"""Requests that leave later than this share of the wanted p99 say more about this machine than about the server."""
 
 
-class Measurement(BaseModel):
-    """What was seen of a server. `difference` is the largest between its answer and the model's own score."""
+class Seen(BaseModel):
+    """What was seen of a server that was ready.
+
+    Args:
+        ready_after: seconds from the start of its process to the loaded candidate.
+        wrong_answers: what of its answers is not as declared, in words.
+        malformed: status by what was wrong with the body.
+        latencies: seconds, of each answered request of the load, from its intended moment.
+        late: seconds after its intended moment at which each request left.
+        failures: count of the load's other outcomes, by what they were.
+        peak_memory: bytes.
+        ended_while: what it was doing when it ended, None while it lives; what comes after was not measured.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ready_after: timedelta | None
-    requests: int
-    failures: int
-    p99: timedelta
-    difference: float
-    malformed_status: int
+    ready_after: float
+    wrong_answers: tuple[str, ...] = ()
+    malformed: Mapping[str, int] = {}
+    latencies: tuple[float, ...] = ()
+    late: tuple[float, ...] = ()
+    failures: Mapping[str, int] = {}
+    peak_memory: float = float("nan")
+    ended_while: str | None = None
 
 
-def judge(seen: Measurement, wanted: ServingFitness) -> Judgement:
-    """Judge what was measured; no answered request is inconclusive."""
-    figures = seen.model_dump(mode="json")
-    if seen.ready_after is None:
-        reason = f"not ready within {wanted.ready_within.total_seconds():g} s"
-        return Judgement(name=NAME, verdict=Verdict.FAILED, reason=reason, figures=figures)
-    if seen.requests == 0:
-        return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason="no request was made", figures=figures)
-    lines = [
-        _at_most("ready after", seen.ready_after.total_seconds(), wanted.ready_within.total_seconds(), " s"),
-        _at_most("failed requests", seen.failures, 0, f" of {seen.requests}"),
-        _at_most("p99", seen.p99.total_seconds() * 1000, wanted.p99.total_seconds() * 1000, " ms"),
-        _at_most("difference to the model's own scores", seen.difference, wanted.tolerance, ""),
-        (400 <= seen.malformed_status < 500, f"malformed request answered with {seen.malformed_status}, wanted 4xx"),
+def not_ready(last_words: str, gate: Gate) -> Judgement:
+    """The judgement of a server that never answered with the candidate."""
+    wanted = gate.serving_fitness
+    reason = (
+        f"not ready within {wanted.ready_within.total_seconds():g} s under a memory limit of {wanted.memory}; "
+        f"the last that was heard of it: {last_words}"
+    )
+    return Judgement(name=NAME, verdict=Verdict.FAILED, reason=reason)
+
+
+def judge(seen: Seen, gate: Gate) -> Judgement:
+    """Judge what was measured.
+
+    The interval of the p99 is left out while there are too few requests for one. Where requests left so late
+    that the latency is this machine's own, a p99 beyond its bound is an error.
+    """
+    wanted = gate.serving_fitness
+    if seen.ended_while is not None:
+        reason = (
+            f"the server ended while {seen.ended_while}, under a memory limit of {wanted.memory}: "
+            "the log of stop_server shows its last lines"
+        )
+        return Judgement(name=NAME, verdict=Verdict.FAILED, reason=reason, figures=_figures(seen))
+    accepted = {what: status for what, status in seen.malformed.items() if not 400 <= status < 500}
+    measured = [
+        _at_most("ready after", seen.ready_after, wanted.ready_within.total_seconds(), " s"),
+        _at_most("wrong answers", len(seen.wrong_answers), 0),
+        _at_most("malformed requests not refused", len(accepted), 0),
+        _at_most("failed requests", sum(seen.failures.values()), 0),
+        _at_most("peak memory", seen.peak_memory / 2**20, mebibytes(wanted.memory), " MiB"),
     ]
-    verdict = Verdict.PASSED if all(fine for fine, _ in lines) else Verdict.FAILED
-    return Judgement(name=NAME, verdict=verdict, reason="; ".join(text for _, text in lines), figures=figures)
+    if seen.latencies:
+        measured.append(_p99(seen, gate))
+    judged = judge_measured(NAME, measured, _figures(seen))
+    causes = [
+        *seen.wrong_answers,
+        *(f"a body with {what} was answered with {status}, wanted 4xx" for what, status in accepted.items()),
+        *(f"{count} requests under load: {what}" for what, count in seen.failures.items()),
+    ]
+    return judged.model_copy(update={"reason": "; ".join([*causes, judged.reason])})
 
 
-def _at_most(what: str, value: float, bound: float, unit: str) -> tuple[bool, str]:
-    fine = value <= bound
-    return fine, f"{what} {value:.4g} {'<=' if fine else '>'} {bound:.4g}{unit}"
+def mebibytes(memory: str) -> float:
+    """A limit such as `512m` or `2g` in MiB, as container engines read it.
+
+    >>> mebibytes("512m"), mebibytes("2g")
+    (512.0, 2048.0)
+    """
+    return float(int(memory[:-1]) * _MEBIBYTES[memory[-1]])
+
+
+def _p99(seen: Seen, gate: Gate) -> Measured:
+    bound = gate.serving_fitness.p99.total_seconds() * 1000
+    value, low, high = quantile([seconds * 1000 for seconds in seen.latencies], 0.99, gate.confidence)
+    measured = Measured(
+        label="p99",
+        value=value,
+        low=low,
+        high=high,
+        confidence=None if low is None else gate.confidence,
+        wanted="at_most",
+        bound=bound,
+        unit=" ms",
+    )
+    late = quantile([seconds * 1000 for seconds in seen.late], 0.99, gate.confidence)[0]
+    if measured.verdict is not Verdict.PASSED and late > bound * _LATE_SHARE:
+        label = f"p99 (this machine itself sent up to {late:.0f} ms late: judge again when it is less busy)"
+        return Measured(label=label, value=float("nan"), wanted="at_most", bound=bound, unit=" ms")
+    return measured
+
+
+def _at_most(label: str, value: float, bound: float, unit: str = "") -> Measured:
+    return Measured(label=label, value=value, wanted="at_most", bound=bound, unit=unit)
+
+
+def _figures(seen: Seen) -> dict[str, Any]:
+    """What the measured numbers leave out; times in milliseconds."""
+    figures: dict[str, Any] = {"malformed": dict(seen.malformed), "answered": len(seen.latencies)}
+    for name, seconds in (("latency", seen.latencies), ("late", seen.late)):
+        if seconds:
+            ordered = sorted(seconds)
+            figures[f"{name}_ms"] = {
+                "p50": round(1000 * ordered[len(ordered) // 2], 3),
+                "p90": round(1000 * ordered[9 * len(ordered) // 10], 3),
+                "greatest": round(1000 * ordered[-1], 3),
+            }
+    return figures

@@ -1,0 +1,183 @@
+"""Check `prediction_parity`: training code, online store and server give the same predictions for the same rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from kilter.core.verdict import Judgement, Measured, Verdict, judge_measured
+from kilter.encoding import Matrix
+from kilter.spec import PredictionParity
+
+NAME = "prediction_parity"
+
+Vector = npt.NDArray[np.float64]
+
+
+class Row(BaseModel):
+    """A row by its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    entity: str
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.entity} at {self.at.isoformat()}"
+
+
+class OnlineCell(BaseModel):
+    """A value of the online store that differs from the offline one of the same row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: Row
+    column: str
+    offline: Any
+    online: Any
+
+
+class Online(BaseModel):
+    """The online store beside the offline one.
+
+    Args:
+        rows: rows asked for.
+        newer: of them, those whose entity has moved on online; they are left out.
+        behind: those that are not online, or only with an older event.
+        differing: those that are online and differ in some feature.
+        largest: greatest difference of scores, NaN without a row to compare.
+        first: the first value that differs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    rows: int
+    newer: int = 0
+    behind: int = 0
+    differing: int = 0
+    largest: float = float("nan")
+    first: OnlineCell | None = None
+
+
+class Served(BaseModel):
+    """The server beside the training code.
+
+    Args:
+        rows: rows sent.
+        differing: those with a score beyond the tolerance.
+        largest: greatest difference of scores, NaN where the server gave none.
+        first: the first row that differs, with both scores.
+        features: those that the server handles otherwise, found on the first row.
+        refused: what the server said instead of a score.
+        silent: why it could not be asked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    rows: int
+    differing: int = 0
+    largest: float = float("nan")
+    first: Row | None = None
+    own: float = float("nan")
+    answered: float = float("nan")
+    features: tuple[str, ...] = ()
+    refused: str = ""
+    silent: str = ""
+
+
+def nothing_online(why: str) -> Judgement:
+    """The judgement where there is no row to compare."""
+    return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=why)
+
+
+def judge(online: Online, served: Served, wanted: PredictionParity) -> Judgement:
+    """Judge both comparisons. A row that is behind or differs is a failure, also where the model does not mind it.
+
+    Nothing of the newest interval online, or each entity newer than its row, is inconclusive.
+    """
+    figures = {"online": online.model_dump(mode="json"), "served": served.model_dump(mode="json")}
+    if online.newer + online.behind == online.rows and not online.newer:
+        why = f"none of {online.rows} rows of the newest interval is online: run materialize of feature_ingestion"
+        return nothing_online(why).model_copy(update={"figures": figures})
+    if online.newer == online.rows:
+        why = f"all {online.rows} entities are newer online than offline: judge again when their interval is built"
+        return nothing_online(why).model_copy(update={"figures": figures})
+    measured = [_at_most("rows that differ online", online.behind + online.differing, 0)]
+    if online.behind + online.newer < online.rows:
+        measured.append(_at_most("online, largest difference of scores", online.largest, wanted.tolerance))
+    if served.refused:
+        measured.append(_at_most("rows that the server refused", 1, 0))
+    else:
+        measured.append(_at_most("served, largest difference of scores", served.largest, wanted.tolerance))
+    judged = judge_measured(NAME, measured, figures)
+    return judged.model_copy(update={"reason": "; ".join([*_causes(online, served), judged.reason])})
+
+
+def differing_cells(offline: Matrix, online: Matrix) -> npt.NDArray[np.bool_]:
+    """Where two encoded matrices of one shape differ; missing equals missing."""
+    unequal = ~((offline == online) | (np.isnan(offline) & np.isnan(online)))
+    return np.asarray(unequal, dtype=np.bool_)
+
+
+class Probes(NamedTuple):
+    """Scores of one row (`whole`) and of its variants: with `none` of its features, with each feature `alone`
+    (one score a feature), and `without` each."""
+
+    whole: float
+    none: float
+    alone: Vector
+    without: Vector
+
+
+def handled_otherwise(own: Probes, answered: Probes, tolerance: float) -> list[int]:
+    """Places of the features that the server handles otherwise than the training code.
+
+    A feature alone shows it best, as no other one has a part in the score. Where none does, it is the loss of a
+    feature that changes the two scores in different ways. No feature is to blame for a difference
+    that is there without any.
+
+    >>> scores = Probes(0.5, 0.4, alone=np.array([0.4, 0.6]), without=np.array([0.5, 0.5]))
+    >>> handled_otherwise(scores, scores._replace(alone=np.array([0.4, 0.7])), 1e-6)
+    [1]
+    >>> handled_otherwise(scores, scores._replace(whole=0.7, without=np.array([0.5, 0.7])), 1e-6)
+    [0]
+    >>> handled_otherwise(scores, scores._replace(none=0.9, alone=np.array([0.5, 0.7])), 1e-6)
+    []
+    """
+    if abs(own.none - answered.none) > tolerance:
+        return []
+    alone = np.abs(own.alone - answered.alone) > tolerance
+    lost = np.abs((own.without - own.whole) - (answered.without - answered.whole)) > tolerance
+    return [int(place) for place in np.flatnonzero(alone if alone.any() else lost)]
+
+
+def _causes(online: Online, served: Served) -> list[str]:
+    """The first difference of each comparison in words."""
+    causes = []
+    if online.first is not None:
+        cell = online.first
+        causes.append(
+            f"first difference online: {cell.row}: {cell.column} is {cell.online!r}, offline {cell.offline!r}"
+        )
+    if served.first is not None:
+        blamed = (
+            f"the server handles {' and '.join(served.features)} otherwise"
+            if served.features
+            else "no single feature explains it: the server's model itself differs, or what it makes of missing values"
+        )
+        causes.append(
+            f"first difference served: {served.first}: {served.answered:.6g}, training code {served.own:.6g}: {blamed}"
+        )
+    if served.refused:
+        causes.append(f"the server refused rows of the training code: {served.refused}")
+    if served.silent:
+        causes.append(f"the server could not be asked ({served.silent}): see check 'serving_fitness'")
+    return causes
+
+
+def _at_most(label: str, value: float, bound: float) -> Measured:
+    return Measured(label=label, value=value, wanted="at_most", bound=bound)

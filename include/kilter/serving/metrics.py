@@ -1,0 +1,74 @@
+"""What a model server tells Prometheus: answers, seconds and errors by model and version, and its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from kilter.serving.models import LoadedModel
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
+_LABELS = ("model", "version")
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+"""Seconds; a row is scored in less than a millisecond."""
+
+
+class ServerMetrics:
+    """The metrics of one server, in a registry of their own.
+
+    `kilter_model_loaded_time_seconds` is the Unix time at which a version was loaded; less
+    `process_start_time_seconds` it is how long the first one took.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "kilter_requests", "Invocations answered with predictions", _LABELS, registry=self._registry
+        )
+        self._seconds = Histogram(
+            "kilter_request_seconds",
+            "Seconds from the whole body to its scores",
+            _LABELS,
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._errors = Counter(
+            "kilter_errors", "Invocations not so answered", (*_LABELS, "status"), registry=self._registry
+        )
+        self._loaded = Gauge(
+            "kilter_model_loaded_time_seconds", "When the version was loaded", _LABELS, registry=self._registry
+        )
+        ProcessCollector(registry=self._registry)
+        peak = Gauge("kilter_peak_resident_memory_bytes", "The most memory resident at once", registry=self._registry)
+        peak.set_function(peak_memory)
+
+    def answered(self, model: str, version: int, seconds: float) -> None:
+        """Count an answer."""
+        self._requests.labels(model, version).inc()
+        self._seconds.labels(model, version).observe(seconds)
+
+    def refused(self, model: str, version: int | None, status: int) -> None:
+        """Count an invocation that got no predictions; `version` is None where none is loaded."""
+        self._errors.labels(model, "" if version is None else version, status).inc()
+
+    def text(self, held: Iterable[LoadedModel]) -> bytes:
+        """All of it in Prometheus' text format, with the versions that are held now."""
+        self._loaded.clear()
+        for model in held:
+            self._loaded.labels(model.deployment.model, model.deployment.version).set(model.loaded_at)
+        return generate_latest(self._registry)
+
+
+def peak_memory(status: Path = Path("/proc/self/status")) -> float:
+    """The most bytes that this process held resident at once; NaN where the system has no /proc.
+
+    Not `ru_maxrss`, which a process inherits from the one that started it, also when that was larger.
+    """
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), float("nan"))
