@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from kilter.core.durations import in_words
 from kilter.core.gate.judge import Action, Ruled, Ruling
 from kilter.core.gate.outlook import closest, outlook
 from kilter.core.verdict import Measured, Verdict
@@ -107,7 +108,7 @@ def render(report: GateReport) -> str:
         plot=interval_plot,
         forest=lambda figures: forest(figures, report.allowed_slice_loss),
         titles=TITLES,
-        block=words_of(report.block),
+        block=in_words(report.block) if report.block else None,
         width=WIDTH,
     )
 
@@ -201,16 +202,3 @@ def forest(figures: dict[str, Any], allowed: float) -> Forest | None:
 
 def _slice_row(row: dict[str, Any], axis: Axis) -> SliceRow:
     return SliceRow(row, axis.at(row["low"]), axis.at(row["value"]), axis.at(row["high"]))
-
-
-def words_of(length: timedelta) -> str:
-    """A block's length in words; empty for zero.
-
-    >>> words_of(timedelta(days=1)), words_of(timedelta(hours=6)), words_of(timedelta(minutes=90))
-    ('day', '6 hours', '90 minutes')
-    """
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count, rest = divmod(length.total_seconds(), size)
-        if count and not rest:
-            return unit if count == 1 else f"{count:g} {unit}s"
-    return f"{length.total_seconds():g} seconds" if length else ""

@@ -42,6 +42,22 @@ VERSION_PARAM = Param(
     description="Version number in the MLflow registry.",
 )
 
+CANDIDATE = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    title="Model version",
+    description="Version number in the MLflow registry. Empty: the candidate that is held, if labels have come since.",
+)
+
+LABELS_BY = Param(
+    None,
+    type=["null", "string"],
+    format="date-time",
+    title="Judge by the labels known at",
+    description="Event time, with its offset. Empty: the end of the newest passed interval.",
+)
+
 AS_OF = Param(
     None,
     type=["null", "string"],
@@ -50,6 +66,12 @@ AS_OF = Param(
     description="Event time, with its offset; only what was known then is used. Empty: the end of the newest passed interval.",
 )
 REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
+
+WAITING_RUNS = 8
+"""Runs of one DAG at once where some may wait for a person's approval."""
+
+SERVED_CHECKS = frozenset({"prediction_parity", "serving_fitness"})
+"""Checks that talk to a server with the candidate."""
 
 _CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"
 _HALF = "none: one of interval_start and interval_end was given without the other; give both or none"
@@ -91,6 +113,16 @@ def common(spec: ModelSpec, stage: str, doc: str | None) -> dict[str, Any]:
             "max_retry_delay": timedelta(minutes=10),
         },
     }
+
+
+def waiting_runs(spec: ModelSpec) -> dict[str, int]:
+    """More runs at once where a run may wait for a person, so that it holds up no other candidate meanwhile."""
+    return {} if spec.gate.approval == "never" else {"max_active_runs": WAITING_RUNS}
+
+
+def check_steps(spec: ModelSpec, served: bool) -> list[str]:
+    """Steps of the gate's checks: those that talk to a server with the candidate, or all others."""
+    return [f"check_{name}" for name in spec.checks if (name in SERVED_CHECKS) == served]
 
 
 def every_interval(spec: ModelSpec) -> IntervalTimetable:

@@ -10,6 +10,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 
 from kilter.errors import InputError
+from kilter.spec import CHECKS
 from kilter.step import parse_inputs
 from kilter_airflow.fleet import INTERVAL
 from kilter_airflow.timetables import IntervalTimetable
@@ -102,10 +103,46 @@ def test_the_canary_climbs_the_models_weights_and_always_ends_in_roll_back(
     assert not [task.task_id for task in dag.tasks if task.is_setup]
 
 
-def test_the_trial_server_is_always_removed(dags: dict[str, DAG]) -> None:
+def test_the_trial_server_is_always_removed_and_never_waits_for_a_person(dags: dict[str, DAG]) -> None:
     dag = dags["flight_delay.model_validation"]
     assert dag.get_task("start_server").is_setup
-    assert dag.get_task("stop_server").is_teardown
+    stop = dag.get_task("stop_server")
+    assert stop.is_teardown
+    assert not stop.upstream_task_ids & {"judge", "ask", "record_approval", "promote"}
+
+
+def test_the_gate_is_judged_when_asked_and_when_new_features_came(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.model_validation"]
+    assert [found.name for found in dag.timetable.asset_condition.objects] == ["flight_delay.features"]
+    template = dag.get_template_env().from_string(dag.get_task("choose_candidate").inputs["version"])
+    assert parse_inputs("choose_candidate", {"version": template.render(params={"version": None})}).version is None
+    assert parse_inputs("choose_candidate", {"version": template.render(params={"version": 7})}).version == 7
+
+
+def test_every_check_of_the_model_is_made_once_and_gets_what_it_takes(dags: dict[str, DAG]) -> None:
+    made = []
+    for task_id in ("check", "check_served"):
+        task = dags["flight_delay.model_validation"].get_task(task_id)
+        steps = task.expand_input.value["step"]
+        made += steps
+        for name in steps:
+            inputs = dict.fromkeys(task.partial_kwargs["inputs"], "given")
+            assert parse_inputs(name, inputs).model_dump() == inputs
+    assert sorted(made) == sorted(f"check_{name}" for name in CHECKS)
+
+
+def test_a_model_without_slices_has_no_check_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_model(tmp_path / "train_delay", **{"slices: [origin, carrier]": "slices: []"})
+    check = parse(tmp_path, monkeypatch).dags["train_delay.model_validation"].get_task("check")
+    assert "check_slices" not in check.expand_input.value["step"]
+
+
+@pytest.mark.parametrize(("approval", "runs"), [("never", 1), ("on_inconclusive", 8), ("always", 8)])
+def test_a_run_that_may_wait_for_a_person_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, approval: str, runs: int
+) -> None:
+    copy_model(tmp_path / "train_delay", **{"gate:\n": f"gate:\n  approval: {approval}\n"})
+    assert parse(tmp_path, monkeypatch).dags["train_delay.model_validation"].max_active_runs == runs
 
 
 def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool_and_queue(

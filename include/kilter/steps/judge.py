@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from kilter.core.verdict import Judgement
 from kilter.step import StepContext, StepInfo, StepModel
@@ -15,12 +17,19 @@ if TYPE_CHECKING:
 STEP = StepInfo(stores=frozenset({"objects", "ledger", "registry"}), reads=("gate", "evaluation"), memoised=False)
 
 
+def _flat(given: Any) -> Any:
+    """Several mapped tasks give a list each."""
+    if not isinstance(given, list):
+        return given
+    return [item for part in given for item in (part if isinstance(part, list) else [part])]
+
+
 class Inputs(StepModel):
-    """The candidate's version, the holdout that it was judged by, and what each check said."""
+    """The candidate's version, the holdout that it was judged by, and what each check said, in lists or one list."""
 
     version: int
     holdout: str
-    judgements: list[Judgement]
+    judgements: Annotated[list[Judgement], BeforeValidator(_flat)]
 
 
 class Outputs(StepModel):

@@ -300,8 +300,9 @@ class Ledger:
         self._upsert(verdicts, ("model", "version", "holdout"), row)
 
     def verdicts(self, model: str) -> Sequence[RowMapping]:
-        """Gate verdicts of a model, oldest first."""
-        return self._all(select(verdicts).where(verdicts.c.model == model).order_by(verdicts.c.id))
+        """Gate verdicts of a model, in the order in which they were last given."""
+        query = select(verdicts).where(verdicts.c.model == model)
+        return self._all(query.order_by(verdicts.c.recorded_at, verdicts.c.id))
 
     def verdict_on(self, model: str, version: int, holdout: str) -> RowMapping:
         """The verdict on one version by one holdout; `InputError` when there is none."""
@@ -395,6 +396,11 @@ class Ledger:
         """The version that was promoted last; None when none was."""
         rows = reversed(self.rollouts(model))
         return next((row["candidate"] for row in rows if row["state"] == "promoted"), None)
+
+    def promoted_at(self, model: str) -> datetime | None:
+        """When a version was promoted last; None when none was."""
+        times: list[datetime] = [row["updated_at"] for row in self.rollouts(model) if row["state"] == "promoted"]
+        return max(times, default=None)
 
     def rollouts(self, model: str) -> Sequence[RowMapping]:
         """Rollouts of a model, oldest first."""

@@ -51,7 +51,12 @@ def test_the_verdict_comes_first_in_plain_words_and_then_what_it_rests_on() -> N
     failed = judge_measured("thresholds", [seen(0.6, 0.58, 0.61, 0.62)])
     text = text_of(render(report(failed)))
     assert text.index("Version 7 is refused") < text.index("the champion stays") < text.index("The checks")
-    for words in ("version 3, the champion", "38,241 rows, 112 newer", "1 September 2013, 00:00 UTC", "same day"):
+    for words in (
+        "version 3, the champion",
+        "38,241 rows, 112 newer",
+        "1 September 2013, 00:00 UTC",
+        "Rows of the same 1 day of event time",
+    ):
         assert words in text
     assert "roc_auc: would have to rise by 0.04 to be at least 0.62 for sure" in text
 

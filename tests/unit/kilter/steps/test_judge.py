@@ -94,6 +94,12 @@ def test_the_log_shows_all_checks_in_one_table(candidate: Any, caplog: pytest.Lo
     assert "prediction_parity  error    blocking   why prediction_parity" in shown
 
 
+def test_checks_of_several_mapped_tasks_are_judged_together(candidate: Any) -> None:
+    every = said()
+    outputs = candidate.act("judge", version=1, holdout=holdout(candidate), judgements=[every[:6], every[6:]])
+    assert (outputs.verdict, outputs.action) == ("passed", "promote")
+
+
 def test_a_check_that_was_not_made_is_an_error_and_is_named(candidate: Any) -> None:
     outputs = candidate.act("judge", version=1, holdout=holdout(candidate), judgements=said()[1:])
     assert (outputs.verdict, outputs.action) == ("error", "hold")

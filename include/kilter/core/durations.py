@@ -1,0 +1,19 @@
+"""Lengths of time in words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def in_words(length: timedelta) -> str:
+    """A length in its largest whole unit.
+
+    >>> in_words(timedelta(days=1)), in_words(timedelta(hours=36)), in_words(timedelta(milliseconds=1500))
+    ('1 day', '36 hours', '1.5 seconds')
+    """
+    seconds = length.total_seconds()
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size and seconds % size == 0), _UNITS[-1])
+    count = seconds / size
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"
