@@ -51,7 +51,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         UnavailableError: the ledger does not answer.
     """
     from kilter.stores.features import CREATED
-    from kilter.stores.intervals import check_interval, record_interval
+    from kilter.stores.intervals import Record, check_interval, record_interval
     from kilter.stores.objects import sha256
     from kilter.stores.parquet import to_parquet
 
@@ -66,12 +66,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     keys = {kind: interval_key(kind, spec.name, inputs.start) for kind in ("labels", "features")}
     # A row holds only what was known at its event time, so from then on it may be used.
     data = to_parquet(features.add_column(2, CREATED, features[spec.timestamp]))
-    # The record goes first, so that no features ever lie in the store without it.
-    record_interval(context.objects, spec.name, inputs.start, inputs.end)
-    context.objects.put(keys["labels"], to_parquet(outcomes))
+    known = to_parquet(outcomes)
+    record = Record(batch=inputs.batch.rpartition("/")[2], features=sha256(data), labels=sha256(known))
+    # The record goes first, so that no features ever lie in the store without it, and so that objects which a
+    # broken run left as they were do not pass for those of this batch.
+    record_interval(context.objects, spec.name, inputs.start, inputs.end, record)
+    context.objects.put(keys["labels"], known)
     context.objects.put(keys["features"], data)
     context.log.info("%d rows of features, %d labels", features.num_rows, outcomes.num_rows)
-    return Outputs(features=keys["features"], labels=keys["labels"], digest=sha256(data), rows=features.num_rows)
+    return Outputs(features=keys["features"], labels=keys["labels"], digest=record.features, rows=features.num_rows)
 
 
 def _refuse_unless_passed(inputs: Inputs, context: StepContext) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
@@ -15,6 +15,8 @@ from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from kilter.core.origin import Origin
 
 # Not memoised: the result follows from the features and labels that exist, not from `as_of` alone. As the
 # snapshot has its rows and `as_of` for a name, the steps after it are memoised whenever neither changed.
@@ -44,10 +46,11 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     Columns are entity, event time, the features in the spec's order, the label and its timestamp. Rows are ordered by
     event time and entity. Labelled rows for which no feature was ever built are left out, and counted
-    in the facts.
+    in the facts. The facts also name the origin of each interval that rows or their features came from.
 
     Raises:
-        DataError: no labels, fewer than `training.minimum_rows`, or a part that holds one class only.
+        DataError: no labels, fewer than `training.minimum_rows`, a part that holds one class only, or an
+            interval that was built anew while it was read.
         InputError: no `as_of`, and no batch passed yet.
         UnavailableError: the ledger does not answer.
     """
@@ -56,7 +59,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     spec = context.spec
     as_of = inputs.as_of or reach(spec, context.ledger)
-    rows, without = _labelled(context, as_of)
+    rows, without, sources = _labelled_of_known_origin(context, as_of)
     _refuse_few(rows, spec, as_of)
     parts = _parts(rows, spec)
     counts = {part: len(frame) for part, frame in parts.items()}
@@ -64,7 +67,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         "as_of": as_of.isoformat(),
         "rows": counts,
         "without_features": without,
-        "batches": _batches(rows, context),
+        "origins": [origin.model_dump(mode="json") for origin in _of_rows(sources, rows, spec)],
     }
     files = {f"{part}.parquet": frame_to_parquet(frame) for part, frame in parts.items()}
     manifest = commit_dataset(context.objects, f"snapshots/{spec.name}", files, facts)
@@ -72,12 +75,33 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(snapshot=manifest.key, digest=manifest.digest, rows=counts)
 
 
-def _labelled(context: StepContext, as_of: datetime) -> tuple[pd.DataFrame, int]:
-    """Rows known by `as_of` and inside `training.window`."""
+def _labelled_of_known_origin(context: StepContext, as_of: datetime) -> tuple[pd.DataFrame, int, list[Origin]]:
+    """Rows, how many were left out, and the origins of what they may have been read from."""
+    from kilter.stores.intervals import origins, records
+
+    spec, name = context.spec, context.spec.name
+    since = _since(spec, as_of)
+    earliest = since - spec.features.ttl if since else datetime.min.replace(tzinfo=UTC)
+    before = records(context.objects, name, earliest, as_of)
+    found = origins(context.objects, name, before, earliest, as_of)
+    rows, without = _labelled(context, as_of, since)
+    if records(context.objects, name, earliest, as_of) != before:
+        raise DataError(
+            f"model '{name}': {name}.feature_ingestion built an interval anew while it was read: clear this task"
+        )
+    return rows, without, found
+
+
+def _since(spec: ModelSpec, as_of: datetime) -> datetime | None:
+    """Where `training.window` begins; None without one."""
+    return as_of - spec.training.window if spec.training.window is not None else None
+
+
+def _labelled(context: StepContext, as_of: datetime, since: datetime | None) -> tuple[pd.DataFrame, int]:
+    """Rows known by `as_of`, of event times from `since` on."""
     from kilter.labelled_rows import labelled_rows
 
     spec = context.spec
-    since = as_of - spec.training.window if spec.training.window is not None else None
     rows, without = labelled_rows(context, as_of, since)
     if rows.empty and not without:
         raise DataError(
@@ -109,12 +133,13 @@ def _parts(rows: pd.DataFrame, spec: ModelSpec) -> dict[str, pd.DataFrame]:
     return parts
 
 
-def _batches(rows: pd.DataFrame, context: StepContext) -> list[str]:
-    """Digests of the passed batches whose intervals hold rows; of several for one interval, the newest."""
-    first, last = rows[context.spec.timestamp].iloc[[0, -1]]
-    recorded: dict[Any, str] = {
-        row["interval_start"]: row["digest"]
-        for row in context.ledger.batches(context.spec.name, verdict="passed")
-        if row["interval_start"] <= last and row["interval_end"] > first
-    }
-    return sorted(recorded.values())
+def _of_rows(sources: list[Origin], rows: pd.DataFrame, spec: ModelSpec) -> list[Origin]:
+    """Of the origins, oldest first, those whose interval may hold a row or the features that a row was joined with."""
+    first, last = rows[spec.timestamp].iloc[[0, -1]]
+    starts = [*(source.start for source in sources), datetime.max.replace(tzinfo=UTC)]
+    ends = [source.end or following for source, following in zip(sources, starts[1:], strict=True)]
+    return [
+        source
+        for source, end in zip(sources, ends, strict=True)
+        if source.start <= last and end > first - spec.features.ttl
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -43,6 +45,16 @@ def test_the_same_interval_twice_gives_equal_bytes(rides: Any) -> None:
     again = rides.ingest(0)
     assert again["digest"] == first["digest"]
     assert [rides.objects.get(again[kind]) for kind in ("features", "labels")] == before
+
+
+def test_the_record_tells_the_batch_and_the_objects_that_were_made_of_it(rides: Any) -> None:
+    outputs = rides.ingest(0)
+    record = json.loads(rides.objects.get("intervals/rides/20240101T000000_20240102T000000"))
+    assert record == {
+        "batch": outputs["batch"].rpartition("/")[2],
+        "features": outputs["digest"],
+        "labels": hashlib.sha256(rides.objects.get(outputs["labels"])).hexdigest(),
+    }
 
 
 def test_context_rows_are_not_written_again(rides: Any) -> None:

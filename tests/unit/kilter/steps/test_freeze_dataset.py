@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from kilter.core.origin import Origin
 from kilter.errors import DataError, InputError
 from kilter.stores.objects import read_file, read_manifest
-from kilter.stores.parquet import from_parquet
+from kilter.stores.parquet import from_parquet, to_parquet
 
 
 def parts(rides: Any, snapshot: str) -> dict[str, pd.DataFrame]:
@@ -70,18 +71,76 @@ def test_the_same_world_gives_the_same_bytes(ingested: Any) -> None:
     assert len(ingested.objects.list("snapshots/rides/")) == 4
 
 
-def test_the_facts_name_the_time_the_rows_and_the_passed_batches(ingested: Any) -> None:
+def origins(rides: Any, as_of: str = "2024-01-05T00:00:00Z") -> list[Origin]:
+    snapshot = rides.run("freeze_dataset", as_of=as_of)["snapshot"]
+    return [Origin.model_validate(item) for item in read_manifest(rides.objects, snapshot).facts["origins"]]
+
+
+def test_the_facts_name_the_time_the_rows_and_the_origin_of_each_interval(ingested: Any) -> None:
     ingested.ingest(1, ingested.frame(1).assign(fare=-1.0))
     outputs = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
     facts = read_manifest(ingested.objects, outputs["snapshot"]).facts
-    passed = sorted(row["digest"] for row in ingested.ledger.batches("rides", verdict="passed"))
-    assert facts == {
+    assert {key: facts[key] for key in facts if key != "origins"} == {
         "as_of": "2024-01-05T00:00:00+00:00",
         "rows": outputs["rows"],
         "without_features": 0,
-        "batches": passed,
     }
+    passed = ingested.ledger.batches("rides", verdict="passed")
+    assert [(origin.start, origin.end, origin.batch) for origin in origins(ingested)] == [
+        (row["interval_start"], row["interval_end"], row["digest"]) for row in passed
+    ]
     assert len(passed) == 4
+
+
+def test_the_origin_is_the_batch_that_the_features_were_built_of_not_the_newest_that_passed(ingested: Any) -> None:
+    built = origins(ingested)[1].batch
+    ingested.deliver(1, ingested.frame(1).assign(fare=9.0))
+    newer = ingested.run("extract", **ingested.day(1))["batch"]
+    assert ingested.run("validate_batch", batch=newer, **ingested.day(1))["verdict"] == "passed"
+    assert origins(ingested)[1].batch == built
+    ingested.run("build_features", batch=newer, **ingested.day(1))
+    assert newer.endswith(f"/{origins(ingested)[1].batch}")
+
+
+@pytest.mark.parametrize("kind", ["features", "labels"])
+def test_an_object_that_build_features_did_not_write_is_of_unknown_origin(ingested: Any, kind: str) -> None:
+    key = f"{kind}/rides/20240102T000000.parquet"
+    table = from_parquet(ingested.objects.get(key), key)
+    ingested.objects.put(key, to_parquet(table.slice(0, table.num_rows - 1)))
+    assert [origin.batch is None for origin in origins(ingested)] == [False, True, False, False]
+    assert origins(ingested)[1].end is not None
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_interval_whose_record_says_nothing_or_is_gone_is_of_unknown_origin(ingested: Any, empty: bool) -> None:
+    record = ingested.objects.root / "intervals/rides/20240104T000000_20240105T000000"
+    record.write_bytes(b"") if empty else record.unlink()
+    last = origins(ingested)[3]
+    assert (last.batch, last.end is None) == (None, not empty)
+
+
+def test_an_interval_that_no_row_and_no_feature_of_a_row_came_from_is_not_named(ingested: Any) -> None:
+    """Rows of two days before the 5th, and features that count for a day."""
+    ingested.change_spec(lambda text: text.replace("minimum_rows: 100", "minimum_rows: 100, window: 36h"))
+    assert [origin.start.day for origin in origins(ingested)] == [2, 3, 4]
+
+
+def test_an_interval_that_is_built_anew_while_it_is_read_is_refused(
+    ingested: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kilter import labelled_rows
+
+    read = labelled_rows.labelled_rows
+
+    def read_while_another_builds(*given: Any) -> Any:
+        rows = read(*given)
+        ingested.ingest(2, ingested.frame(2).assign(fare=11.0))
+        return rows
+
+    monkeypatch.setattr(labelled_rows, "labelled_rows", read_while_another_builds)
+    with pytest.raises(DataError, match="built an interval anew while it was read: clear this task"):
+        ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
+    assert ingested.objects.list("snapshots/") == []
 
 
 def test_the_training_window_leaves_older_labels_out(ingested: Any) -> None:
