@@ -57,7 +57,10 @@ class GateReport(BaseModel):
     new_rows: int
     """Rows that came after the candidate's snapshot was frozen."""
     holdout: str
+    look: int
+    """How often the candidate has been judged by now, each time by more labels."""
     confidence: float
+    """Of every interval at this look."""
     block: timedelta
     """Event time whose rows count as one observation; zero: each row by itself."""
     allowed_slice_loss: float
@@ -79,7 +82,8 @@ def make_report(spec: ModelSpec, facts: Facts, holdout: str, ruling: Ruling) -> 
         rows=facts.rows,
         new_rows=facts.new_rows,
         holdout=holdout,
-        confidence=spec.gate.confidence,
+        look=facts.look,
+        confidence=facts.confidence,
         block=spec.evaluation.block,
         allowed_slice_loss=spec.gate.slices.allowed_regression,
         checks=ruling.checks,
@@ -98,6 +102,7 @@ def render(report: GateReport) -> str:
         lstrip_blocks=True,
     )
     pages.filters["number"] = lambda number: f"{number:.4g}"
+    pages.filters["percent"] = lambda share: f"{share * 100:.4g}"
     pages.filters["time"] = lambda time: f"{time:%-d %B %Y, %H:%M} UTC"
     return pages.get_template(_TEMPLATE).render(
         report=report,

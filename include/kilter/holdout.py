@@ -47,6 +47,10 @@ class Facts(BaseModel):
     """Mean label of the candidate's train part."""
     unseen_from: datetime | None
     """Event time from which on the champion, too, learned nothing from the rows; None without a champion."""
+    look: int
+    """How often the candidate has been judged by now, this time counted."""
+    confidence: float
+    """Of every interval at this look, two-sided."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
             holdout.candidate[rows],
             holdout.champion[rows],
             holdout.blocks(evaluation.block)[rows],
-            gate.confidence,
+            holdout.facts.confidence,
             context.seed,
         )
         judgement = judge(evaluation.primary, lost, int(rows.sum()), holdout.facts.champion, gate.against_champion)

@@ -16,15 +16,14 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.core.uncertainty.calibration import calibration_error, calibration_slope
     from kilter.holdout import read_holdout
 
-    gate = context.spec.gate
     holdout = read_holdout(context.objects, inputs.holdout, context.spec)
     labels, scores, blocks = holdout.labels, holdout.candidate, holdout.blocks(context.spec.evaluation.block)
     judgement = judge(
-        calibration_error(labels, scores, blocks, gate.confidence, context.seed),
-        calibration_slope(labels, scores, blocks, gate.confidence),
+        calibration_error(labels, scores, blocks, holdout.facts.confidence, context.seed),
+        calibration_slope(labels, scores, blocks, holdout.facts.confidence),
         calibrate(labels, scores),
         len(labels),
-        gate.calibration,
+        context.spec.gate.calibration,
     )
     context.log.info("%s: %s", judgement.verdict, judgement.reason)
     return Outputs(judgement=judgement)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float64]
 
-STEP = StepInfo(reads=("evaluation", "gate", "label", "entity", "timestamp"))
+STEP = StepInfo(reads=("evaluation", "gate", "label", "timestamp"))
 
 _SAMPLE = 100_000
 """Rows of the train part and of the holdout that features are measured on alone: bounds time and memory."""
@@ -68,7 +68,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
     return Evidence(
         rows=len(holdout.labels),
         wrong=len(wrong),
-        first_wrong=_named(holdout, wrong[0], spec) if len(wrong) else "",
+        first_wrong=_named(holdout, wrong[0], model.signature.entity) if len(wrong) else "",
         spread=float(holdout.candidate.max() - holdout.candidate.min()),
         probes=len(tried),
         unscored=[text for probe in tried if (text := fails(probe, model.predictor.predict, rows))],
@@ -79,8 +79,8 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
     )
 
 
-def _named(holdout: Holdout, row: int, spec: ModelSpec) -> str:
-    return f"{spec.entity} '{holdout.frame[spec.entity].iloc[row]}', which scores {holdout.candidate[row]:g}"
+def _named(holdout: Holdout, row: int, entity: str) -> str:
+    return f"{entity} '{holdout.frame[entity].iloc[row]}', which scores {holdout.candidate[row]:g}"
 
 
 def _baselines(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> dict[str, Estimate | None]:
@@ -100,7 +100,7 @@ def _baselines(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> d
             holdout.candidate,
             scores,
             holdout.blocks(spec.evaluation.block),
-            spec.gate.confidence,
+            holdout.facts.confidence,
         )
         for name, scores in naive.items()
     }

@@ -36,7 +36,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         reference, scores = f"version {holdout.facts.champion}, the champion", holdout.champion
         rows = np.flatnonzero(holdout.comparable)
     losses = list(_losses(holdout, scores, rows, context))
-    judgement = judge(context.spec.evaluation.primary, reference, losses, context.spec.gate)
+    judgement = judge(
+        context.spec.evaluation.primary, reference, losses, context.spec.gate.slices, holdout.facts.confidence
+    )
     context.log.info("%s: %s", judgement.verdict, judgement.reason)
     return Outputs(judgement=judgement)
 
@@ -58,7 +60,7 @@ def _losses(holdout: Holdout, reference: Vector, rows: Rows, context: StepContex
                 holdout.candidate[part],
                 reference[part],
                 blocks[part],
-                context.spec.gate.confidence,
+                holdout.facts.confidence,
                 context.seed,
             )
             yield SliceLoss(name=f"{column} = {value}", rows=len(part), loss=lost)

@@ -19,7 +19,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     holdout = read_holdout(context.objects, inputs.holdout, context.spec)
     blocks = holdout.blocks(context.spec.evaluation.block)
     metrics = {
-        name: estimate(name, holdout.labels, holdout.candidate, blocks, gate.confidence, context.seed)
+        name: estimate(name, holdout.labels, holdout.candidate, blocks, holdout.facts.confidence, context.seed)
         for name in gate.thresholds
     }
     judgement = judge(metrics, gate.thresholds, len(holdout.labels))

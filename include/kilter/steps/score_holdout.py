@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STEP = StepInfo(
     stores=frozenset({"objects", "features", "ledger", "registry"}),
-    reads=("entity", "timestamp", "label", "features", "training"),
+    reads=("entity", "timestamp", "label", "features", "training", "gate"),
     memoised=False,
 )
 
@@ -49,6 +49,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         DataError: a model or a snapshot was never committed, or was altered.
         UnavailableError: MLflow or the ledger does not answer.
     """
+    from kilter.core.uncertainty.looks import confidence_at
     from kilter.holdout import ROWS_FILE, SCORES_FILE, Facts
     from kilter.stores.models import read_part
     from kilter.stores.objects import commit_dataset
@@ -60,6 +61,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     as_of = inputs.as_of or reach(spec, context.ledger)
     test = read_part(context.objects, candidate.snapshot, "test")
     rows = _with_later(test, candidate, as_of, context)
+    look = _look(candidate, as_of, context)
     facts = Facts(
         version=candidate.version,
         model=candidate.key,
@@ -73,6 +75,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         new_rows=len(rows) - len(test),
         prior=float(read_part(context.objects, candidate.snapshot, "train")[spec.label.column].mean()),
         unseen_from=_test_start(champion, context) if champion else None,
+        look=look,
+        confidence=confidence_at(look, spec.gate.confidence),
     )
     files = {
         ROWS_FILE: frame_to_parquet(rows),
@@ -80,8 +84,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     }
     manifest = commit_dataset(context.objects, f"holdouts/{spec.name}", files, facts.model_dump(mode="json"))
     context.log.info(
-        "%d rows from %s to %s, %d of them newer than the snapshot; champion: %s",
-        facts.rows, facts.start, facts.end, facts.new_rows, facts.champion or "none",
+        "%d rows from %s to %s, %d of them newer than the snapshot; champion: %s; look %d, intervals of %g %%",
+        facts.rows, facts.start, facts.end, facts.new_rows, facts.champion or "none", look, facts.confidence * 100,
     )  # fmt: skip
     return Outputs(holdout=manifest.key, rows=facts.rows)
 
@@ -92,6 +96,13 @@ def _champion(candidate: ModelVersion, context: StepContext) -> ModelVersion | N
     if champion is None or champion == candidate.version:
         return None
     return context.registry.version(context.spec.name, champion)
+
+
+def _look(candidate: ModelVersion, as_of: datetime, context: StepContext) -> int:
+    """How often the candidate has been judged by fewer labels, and once more; the same labels again are the same look."""
+    rows = context.ledger.verdicts(context.spec.name)
+    own = [row for row in rows if row["version"] == candidate.version and row["as_of"] and row["verdict"] != "error"]
+    return 1 + len({row["as_of"] for row in own if row["as_of"] < as_of})
 
 
 def _with_later(test: pd.DataFrame, candidate: ModelVersion, as_of: datetime, context: StepContext) -> pd.DataFrame:

@@ -38,6 +38,8 @@ def report(*judgements: Judgement, champion: int | None = 3, **rules: Any) -> Ga
         version=7, model="models/m", digest="d", snapshot="s", champion=champion, as_of=AS_OF,
         start=AS_OF - timedelta(days=40), end=AS_OF - timedelta(hours=3), rows=38241, new_rows=112, prior=0.2,
         unseen_from=None,
+        look=1,
+        confidence=0.95,
     )  # fmt: skip
     return make_report(spec, facts, "holdouts/flight_delay/abc", judge(every, spec.gate))
 
@@ -55,7 +57,7 @@ def test_the_verdict_comes_first_in_plain_words_and_then_what_it_rests_on() -> N
         "version 3, the champion",
         "38,241 rows, 112 newer",
         "1 September 2013, 00:00 UTC",
-        "Rows of the same 1 day of event time",
+        "Rows of one block of event time (1 day) share",
     ):
         assert words in text
     assert "roc_auc: would have to rise by 0.04 to be at least 0.62 for sure" in text
@@ -103,6 +105,14 @@ def test_nothing_to_lay_out_gives_no_table() -> None:
 
 def test_without_a_champion_the_page_says_so() -> None:
     assert "no champion yet" in text_of(render(report(champion=None)))
+
+
+def test_a_further_look_is_told_with_its_wider_intervals() -> None:
+    assert "time. Whoever looks again" not in text_of(render(report()))
+    again = report().model_copy(update={"look": 2, "confidence": 0.975})
+    text = text_of(render(again))
+    assert "judged for the 2nd time" in text
+    assert "hold the true value in 97.5 of 100" in text
 
 
 def test_a_pass_tells_the_closest_call() -> None:

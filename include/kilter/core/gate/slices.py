@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from kilter.core.uncertainty.estimate import Estimate
 from kilter.core.uncertainty.holm import holm
 from kilter.core.verdict import Judgement, Verdict
-from kilter.spec import Gate
+from kilter.spec import Slices
 
 NAME = "slices"
 
@@ -26,10 +26,10 @@ class SliceLoss(BaseModel):
     loss: Estimate | None
 
 
-def judge(metric: str, reference: str, losses: Sequence[SliceLoss], gate: Gate) -> Judgement:
+def judge(metric: str, reference: str, losses: Sequence[SliceLoss], allowed: Slices, confidence: float) -> Judgement:
     """Judge the slices as one family.
 
-    A slice fails when its loss is surely beyond `gate.slices.allowed_regression`, with Holm's correction over
+    A slice fails when its loss is surely beyond `allowed_regression`, with Holm's correction over
     all slices with enough rows: whatever their number, a candidate that is nowhere worse than allowed fails
     at most at a rate of (1 - confidence) / 2, as in `against_champion`. Slices without enough rows are told,
     not judged; when there is no other, the check is inconclusive.
@@ -37,12 +37,11 @@ def judge(metric: str, reference: str, losses: Sequence[SliceLoss], gate: Gate) 
     Args:
         reference: what the losses are against, in words.
     """
-    allowed = gate.slices
     large = [item for item in losses if item.rows >= allowed.minimum_rows]
     judged = [(item.name, item.rows, item.loss) for item in large if item.loss is not None]
     small = [item for item in losses if item.rows < allowed.minimum_rows or item.loss is None]
     p_values = [loss.p_above(allowed.allowed_regression) for _, _, loss in judged]
-    worse = holm(p_values, (1 - gate.confidence) / 2)
+    worse = holm(p_values, (1 - confidence) / 2)
     table = [_row(*item, p, bad) for item, p, bad in zip(judged, p_values, worse, strict=True)]
     # The refused ones first, then by loss: the first row is the worst slice.
     table.sort(key=lambda row: (not row["worse"], -row["value"]))

@@ -138,3 +138,24 @@ def test_rows_in_too_few_blocks_are_inconclusive_not_passed(rides: Any, snapshot
     for check in ("thresholds", "against_champion", "slices"):
         judgement = judged(rides, check, version)
         assert (judgement.verdict, "evaluation.block" in judgement.reason) == ("inconclusive", True), check
+
+
+def test_each_further_look_at_a_candidate_is_judged_more_strictly(rides: Any, snapshot: str) -> None:
+    candidate = rides.candidate(snapshot)
+    rides.ingest(3, rides.learnable(3))
+    first = scored(rides, candidate, as_of=rides.day(3)["start"])
+    rides.ledger.record_verdict(
+        model="rides",
+        version=candidate,
+        verdict="inconclusive",
+        reason="",
+        judgements=[],
+        as_of=first.facts.as_of,
+        holdout="any",
+        action="hold",
+    )
+    again = scored(rides, candidate, as_of=rides.day(3)["start"])
+    second = scored(rides, candidate, as_of=rides.day(4)["start"])
+    assert [(item.facts.look, item.facts.confidence) for item in (first, again, second)] == [
+        (1, 0.95), (1, 0.95), (2, 0.975),
+    ]  # fmt: skip

@@ -30,7 +30,7 @@ def holdout(rides: Any, version: int = 1, end: datetime = END) -> str:
     """Commit the facts of a holdout; the key."""
     facts = Facts(
         version=version, model="models/rides/a", digest="a", snapshot="snapshots/rides/s", champion=None, as_of=end,
-        start=START, end=end, rows=300, new_rows=0, prior=0.4, unseen_from=None,
+        start=START, end=end, rows=300, new_rows=0, prior=0.4, unseen_from=None, look=1, confidence=0.95,
     )  # fmt: skip
     files = {"rows.parquet": b"", "scores.parquet": b""}
     return commit_dataset(rides.objects, "holdouts/rides", files, facts.model_dump(mode="json")).key

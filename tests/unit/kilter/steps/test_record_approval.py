@@ -25,7 +25,7 @@ def asked(rides: Any, tmp_path: Path) -> Any:
     end = rides.START + timedelta(days=3)
     facts = Facts(
         version=2, model="models/b", digest="b", snapshot="s", champion=1, as_of=end, start=rides.START, end=end,
-        rows=9, new_rows=0, prior=0.5, unseen_from=rides.START,
+        rows=9, new_rows=0, prior=0.5, unseen_from=rides.START, look=1, confidence=0.95,
     )  # fmt: skip
     rides.holdout = commit_dataset(rides.objects, "holdouts/rides", {"rows": b""}, facts.model_dump(mode="json")).key
     record(rides, "ask")

@@ -10,9 +10,7 @@ from kilter.core.gate import against_champion, slices, thresholds
 from kilter.core.gate.slices import SliceLoss
 from kilter.core.uncertainty.estimate import Estimate, interval
 from kilter.core.verdict import Verdict
-from kilter.spec import AgainstChampion, Gate
-
-GATE = Gate(thresholds={"roc_auc": 0.6})
+from kilter.spec import AgainstChampion, Slices
 
 
 def between(low: float, high: float) -> Estimate:
@@ -82,7 +80,7 @@ def part(name: str, loss: float, rows: int = 1000, error: float = 0.01) -> Slice
 
 
 def test_a_slice_that_is_surely_worse_fails_and_the_worst_is_named() -> None:
-    judged = slices.judge("roc_auc", "the champion", [part("a", 0.0), part("b", 0.06), part("c", 0.08)], GATE)
+    judged = slices.judge("roc_auc", "the champion", [part("a", 0.0), part("b", 0.06), part("c", 0.08)], Slices(), 0.95)
     assert judged.verdict is Verdict.FAILED
     assert (
         "worst slice c with 1000 rows loses 0.08 (0.06038 … 0.09962), surely more than the 0.02 allowed"
@@ -94,9 +92,9 @@ def test_a_slice_that_is_surely_worse_fails_and_the_worst_is_named() -> None:
 def test_the_more_slices_the_surer_one_must_be_to_fail() -> None:
     """z = 2.4: p = 0.008 alone is below 0.025, and above 0.025 / 20."""
     suspect = part("suspect", 0.044)
-    assert slices.judge("roc_auc", "it", [suspect], GATE).verdict is Verdict.FAILED
+    assert slices.judge("roc_auc", "it", [suspect], Slices(), 0.95).verdict is Verdict.FAILED
     crowd = [part(str(number), 0.0) for number in range(19)]
-    judged = slices.judge("roc_auc", "it", [suspect, *crowd], GATE)
+    judged = slices.judge("roc_auc", "it", [suspect, *crowd], Slices(), 0.95)
     assert judged.verdict is Verdict.PASSED
     assert "worst slice suspect" in judged.reason
     assert "not surely more than the 0.02 allowed (Holm's correction over 20 slices)" in judged.reason
@@ -104,7 +102,7 @@ def test_the_more_slices_the_surer_one_must_be_to_fail() -> None:
 
 def test_small_slices_are_told_and_do_not_decide() -> None:
     ruined = part("tiny", 0.5, rows=199)
-    judged = slices.judge("roc_auc", "it", [part("a", 0.0), ruined], GATE)
+    judged = slices.judge("roc_auc", "it", [part("a", 0.0), ruined], Slices(), 0.95)
     assert judged.verdict is Verdict.PASSED
     assert judged.reason.endswith("too few rows to judge: tiny")
     assert judged.figures["small"] == [{"slice": "tiny", "rows": 199}]
@@ -112,10 +110,10 @@ def test_small_slices_are_told_and_do_not_decide() -> None:
 
 def test_nothing_but_small_slices_is_inconclusive() -> None:
     one_class = SliceLoss(name="b", rows=5000, loss=None)
-    judged = slices.judge("roc_auc", "it", [part("a", 0.0, rows=10), one_class], GATE)
+    judged = slices.judge("roc_auc", "it", [part("a", 0.0, rows=10), one_class], Slices(), 0.95)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert slices.judge("roc_auc", "it", [], GATE).verdict is Verdict.INCONCLUSIVE
+    assert slices.judge("roc_auc", "it", [], Slices(), 0.95).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_slice_without_finite_scores_is_an_error() -> None:
-    assert slices.judge("roc_auc", "it", [part("a", math.nan, error=math.nan)], GATE).verdict is Verdict.ERROR
+    assert slices.judge("roc_auc", "it", [part("a", math.nan, error=math.nan)], Slices(), 0.95).verdict is Verdict.ERROR
