@@ -119,6 +119,14 @@ def test_the_gate_is_judged_when_asked_and_when_new_features_came(dags: dict[str
     assert parse_inputs("choose_candidate", {"version": template.render(params={"version": 7})}).version == 7
 
 
+def test_only_a_promoting_verdict_or_an_approval_promotes(dags: dict[str, DAG]) -> None:
+    promote = dags["flight_delay.model_validation"].get_task("promote")
+    told = [str(fact) for fact in promote.only_if]
+    assert told == ["action of 'judge' is 'promote'", "approved of 'record_approval' is True"]
+    assert promote.trigger_rule == "none_failed"
+    assert promote.upstream_task_ids == {"record_approval"}
+
+
 def test_every_check_of_the_model_is_made_once_and_gets_what_it_takes(dags: dict[str, DAG]) -> None:
     made = []
     for task_id in ("check", "check_served"):

@@ -152,7 +152,8 @@ class Loop:
                     f"no verdict on a candidate after {_PATIENCE} s: see {self._dag('model_validation')}"
                 )
             time.sleep(_POLL)
-        self.say(f"gate: version {found[-1]['version']} {found[-1]['verdict']}: {found[-1]['reason']}")
+        last = found[-1]
+        self.say(f"gate: version {last['version']} {last['verdict']}, so {last['action']}: {last['reason']}")
 
     def _wait_until_quiet(self) -> None:
         deadline = time.monotonic() + _PATIENCE
