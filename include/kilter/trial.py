@@ -38,9 +38,16 @@ class SilentError(UnavailableError):
 
 @dataclass(frozen=True)
 class Wait:
-    """How waiting for a version ended: whether it answers, and what the server said last."""
+    """How waiting for a version ended.
+
+    Args:
+        ready: whether it answers.
+        listens: whether there still was a server at the end.
+        last_words: what was heard last.
+    """
 
     ready: bool
+    listens: bool
     last_words: str
 
 
@@ -67,17 +74,19 @@ class TrialServer:
     def wait(self, digest: str, within: timedelta) -> Wait:
         """Wait until the version with this digest answers."""
         deadline = time.monotonic() + within.total_seconds()
-        words = "nothing"
+        listens, words = True, "nothing"
         while time.monotonic() < deadline:
             try:
                 answer = self._client.get(self._ready)
-                words = answer.text
+                listens, words = True, answer.text
                 if answer.status_code == 200 and answer.json().get("digest") == digest:
-                    return Wait(True, words)
-            except (httpx.TransportError, ValueError) as error:
-                words = str(error)
+                    return Wait(True, listens, words)
+            except ValueError as error:
+                words = f"{error} in {words[:300]}"
+            except httpx.TransportError as error:
+                listens, words = not isinstance(error, httpx.ConnectError), str(error)
             time.sleep(_POLL)
-        return Wait(False, words)
+        return Wait(False, listens, words)
 
     def post(self, body: bytes) -> httpx.Response:
         """Send a body as it is.

@@ -64,6 +64,8 @@ def _newest(context: StepContext) -> pd.DataFrame:
     spec = context.spec
     keys = [spec.entity, spec.timestamp]
     spans = [parse_span(key) for key in context.objects.list(f"intervals/{spec.name}/")]
+    # An interval's record is written before its features.
+    spans = [span for span in spans if context.objects.exists(interval_key("features", spec.name, span[0]))]
     if not spans:
         return pd.DataFrame(columns=keys)
     start, end = max(spans)

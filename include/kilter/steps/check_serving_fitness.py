@@ -42,7 +42,7 @@ def _judge(server: TrialServer, facts: Facts, rows: pd.DataFrame, context: StepC
     gate = context.spec.gate
     waited = server.wait(facts.digest, gate.serving_fitness.ready_within)
     if not waited.ready:
-        return not_ready(waited.last_words, gate)
+        return not_ready(waited.listens, waited.last_words, gate)
     return judge(_measure(server, facts.version, rows, context), gate)
 
 

@@ -43,13 +43,20 @@ class Seen(BaseModel):
     ended_while: str | None = None
 
 
-def not_ready(last_words: str, gate: Gate) -> Judgement:
-    """The judgement of a server that never answered with the candidate."""
+def not_ready(listens: bool, last_words: str, gate: Gate) -> Judgement:
+    """The judgement of a server that never answered with the candidate.
+
+    Args:
+        listens: whether it was still there; one that was killed for its memory is not.
+    """
     wanted = gate.serving_fitness
-    reason = (
-        f"not ready within {wanted.ready_within.total_seconds():g} s under a memory limit of {wanted.memory}; "
-        f"the last that was heard of it: {last_words}"
+    why = (
+        f"it was there and said: {last_words}"
+        if listens
+        else f"it has ended, as a server does that takes more than its limit of {wanted.memory} of memory to load the "
+        f"candidate ({last_words}): the log of start_server tells whether it was that"
     )
+    reason = f"not ready within {wanted.ready_within.total_seconds():g} s: {why}"
     return Judgement(name=NAME, verdict=Verdict.FAILED, reason=reason)
 
 

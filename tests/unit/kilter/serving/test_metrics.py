@@ -1,0 +1,119 @@
+"""What `/metrics` tells, in Prometheus' text format."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from kilter.encoding import Signature
+from kilter.serving.metrics import peak_memory
+from kilter.serving.models import LiveModels, LoadedModel
+from kilter.serving.prediction_log import PredictionLog
+from kilter.serving.server import ModelServer
+from kilter.spec import Feature
+from kilter.stores.deployment import Deployment
+from kilter.stores.objects import FileObjects
+
+SIGNATURE = Signature(entity="id", timestamp="at", features=(Feature(name="x"),))
+
+
+class Doubler:
+    """A booster whose score is twice its feature."""
+
+    def inplace_predict(self, rows: Any, **options: Any) -> Any:
+        return rows[:, 0] * 2
+
+
+class Client:
+    """Asks the application itself."""
+
+    def __init__(self, home: Path) -> None:
+        objects, log = FileObjects(home), logging.getLogger("test")
+        models = LiveModels(objects, "champion", lambda: [], log)
+        deployment = Deployment(model="m", version=3, key="models/m/d", digest="d")
+        self.model = LoadedModel(deployment, SIGNATURE, Doubler())
+        models.__dict__["_loaded"] |= {"m": self.model, "empty": None}
+        self._server = ModelServer(models, PredictionLog(objects, "champion", log))
+
+    def ask(self, path: str, body: bytes = b"", method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(self._server({"type": "http", "method": method, "path": path}, receive, send))
+        return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+    def score(self, x: object, model: str = "m") -> int:
+        body = json.dumps({"dataframe_records": [{"x": x}]}).encode()
+        return self.ask(f"/models/{model}/invocations", body, "POST")[0]
+
+    def metrics(self) -> dict[tuple[str, ...], float]:
+        """Values by name and labels, these in the order of their names: model, status, version."""
+        families = text_string_to_metric_families(self.ask("/metrics")[2].decode())
+        samples = [sample for family in families for sample in family.samples]
+        return {(sample.name, *dict(sorted(sample.labels.items())).values()): sample.value for sample in samples}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return Client(tmp_path)
+
+
+def test_it_is_prometheus_text_with_its_length(client: Client) -> None:
+    status, headers, body = client.ask("/metrics")
+    assert status == 200
+    assert headers[b"content-type"].startswith(b"text/plain; version=")
+    assert int(headers[b"content-length"]) == len(body)
+
+
+def test_answers_and_their_seconds_are_counted_by_model_and_version(client: Client) -> None:
+    assert [client.score(0.1), client.score(0.2)] == [200, 200]
+    metrics = client.metrics()
+    assert metrics["kilter_requests_total", "m", "3"] == 2
+    assert metrics["kilter_request_seconds_count", "m", "3"] == 2
+    assert metrics["kilter_request_seconds_sum", "m", "3"] == pytest.approx(client.model.seconds)
+
+
+def test_refusals_are_counted_by_status(client: Client) -> None:
+    assert [client.score("text"), client.score(0.1, "empty"), client.score(0.1, "nobody")] == [400, 503, 404]
+    metrics = client.metrics()
+    assert metrics["kilter_errors_total", "m", "400", "3"] == 1
+    assert metrics["kilter_errors_total", "empty", "503", ""] == 1
+    # No series for a name that a client made up.
+    assert metrics["kilter_errors_total", "", "404", ""] == 1
+
+
+def test_a_fault_of_the_server_is_counted_as_500(client: Client) -> None:
+    client.model.__dict__["_booster"] = SimpleNamespace()
+    with pytest.raises(AttributeError):
+        client.score(0.1)
+    assert client.metrics()["kilter_errors_total", "m", "500", "3"] == 1
+
+
+def test_it_tells_when_each_version_was_loaded_and_forgets_those_that_are_gone(client: Client) -> None:
+    loaded = ("kilter_model_loaded_time_seconds", "m", "3")
+    assert client.metrics()[loaded] == pytest.approx(client.model.loaded_at)
+    assert client.metrics()[loaded] > client.metrics()["process_start_time_seconds",]
+    cast(Any, client)._server._models._loaded["m"] = None
+    assert loaded not in client.metrics()
+
+
+def test_the_peak_of_memory_is_at_least_what_is_resident_now(client: Client) -> None:
+    metrics = client.metrics()
+    peak = metrics["kilter_peak_resident_memory_bytes",]
+    assert peak >= 0.95 * metrics["process_resident_memory_bytes",] > 10e6
+
+
+def test_memory_is_not_a_number_where_the_system_does_not_tell(tmp_path: Path) -> None:
+    assert peak_memory(tmp_path / "absent") != peak_memory(tmp_path / "absent")
