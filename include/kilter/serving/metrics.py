@@ -25,6 +25,7 @@ class ServerMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "kilter_requests", "Invocations answered with predictions", _LABELS, registry=self._registry
         )
@@ -47,8 +48,13 @@ class ServerMetrics:
 
     def answered(self, model: str, version: int, seconds: float) -> None:
         """Count an answer."""
-        self._requests.labels(model, version).inc()
-        self._seconds.labels(model, version).observe(seconds)
+        key = (model, version)
+        if key not in self._answered:
+            # Looking a series up by its labels takes longer than adding to it.
+            self._answered[key] = (self._requests.labels(*key), self._seconds.labels(*key))
+        requests, duration = self._answered[key]
+        requests.inc()
+        duration.observe(seconds)
 
     def refused(self, model: str, version: int | None, status: int) -> None:
         """Count an invocation that got no predictions; `version` is None where none is loaded."""
