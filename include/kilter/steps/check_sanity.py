@@ -53,7 +53,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
 
     from kilter.core.gate.sanity import Evidence
     from kilter.core.metrics import measure
-    from kilter.core.sanity.probes import fails, is_score, probes
+    from kilter.core.sanity.probes import is_score, probes, unscored
     from kilter.stores.models import encode_frame, losses_of, read_part
     from kilter.stores.objects import read_manifest
 
@@ -71,7 +71,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
         first_wrong=_named(holdout, wrong[0], model.signature.entity) if len(wrong) else "",
         spread=float(holdout.candidate.max() - holdout.candidate.min()),
         probes=len(tried),
-        unscored=[text for probe in tried if (text := fails(probe, model.predictor.predict, rows))],
+        unscored=unscored(tried, model.predictor.predict, rows),
         losses=losses_of(read_manifest(context.objects, holdout.facts.model)),
         start=measure(["log_loss"], labels, np.full(len(labels), holdout.facts.prior))["log_loss"],
         baselines=baselines,
@@ -139,7 +139,7 @@ def _shares(holdout: Holdout, train: pd.DataFrame, model: Model, spec: ModelSpec
     judged = to_part(frame, model.signature, spec.label.column)
     if len(np.unique(judged.labels)) < 2:
         return {}
-    whole = gain(metric, judged.labels, frame["score"].to_numpy(), holdout.facts.prior)
+    whole = gain(metric, judged.labels, frame["score"].to_numpy(), float(learnt.labels.mean()))
     alone = gains_alone(metric, learnt.rows, learnt.labels, judged.rows, judged.labels, model.signature)
     return {name: value / whole for name, value in alone.items()}
 

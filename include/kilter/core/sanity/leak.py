@@ -31,8 +31,7 @@ def gain(metric: str, labels: Vector, scores: Vector, prior: float) -> float:
     >>> gain("roc_auc", np.array([0.0, 1.0]), np.array([0.2, 0.7]), prior=0.5)
     0.5
     """
-    naive = measure([metric], labels, np.full(len(labels), prior))[metric]
-    return loss_of(metric, naive, measure([metric], labels, scores)[metric])
+    return _gain_over(_naive(metric, labels, prior), metric, labels, scores)
 
 
 def gains_alone(
@@ -49,15 +48,20 @@ def gains_alone(
         train_labels, labels: 0 and 1, both there.
     """
     prior = float(train_labels.mean())
-    return {
-        feature.name: gain(
-            metric,
-            labels,
-            _mean_by_bin(train[:, column], train_labels, rows[:, column], bool(feature.categories), prior),
-            prior,
-        )
+    naive = _naive(metric, labels, prior)
+    means = {
+        feature.name: _mean_by_bin(train[:, column], train_labels, rows[:, column], bool(feature.categories), prior)
         for column, feature in enumerate(signature.features)
     }
+    return {name: _gain_over(naive, metric, labels, scores) for name, scores in means.items()}
+
+
+def _naive(metric: str, labels: Vector, prior: float) -> float:
+    return measure([metric], labels, np.full(len(labels), prior))[metric]
+
+
+def _gain_over(naive: float, metric: str, labels: Vector, scores: Vector) -> float:
+    return loss_of(metric, naive, measure([metric], labels, scores)[metric])
 
 
 def _mean_by_bin(train: Matrix, labels: Vector, values: Matrix, categorical: bool, prior: float) -> Vector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ Vector = npt.NDArray[np.float64]
 
 _FAR = 1000.0
 """Ranges of the train part beyond its extremes."""
+
+_TOGETHER = 500
+"""Probes in one call of the model: few calls, and bounded memory."""
 
 _LIMIT = float(np.finfo(np.float32).max)
 
@@ -49,13 +52,25 @@ def is_score(scores: Vector) -> npt.NDArray[np.bool_]:
     return (scores >= 0) & (scores <= 1)
 
 
-def fails(probe: Probe, predict: Callable[[Matrix], Vector], rows: Matrix) -> str:
-    """The first score of the probed rows that is none, in words; empty when all are."""
-    probed = rows.copy()
-    probed[:, probe.columns] = probe.value
-    scores = predict(probed)
-    wrong = scores[~is_score(scores)]
-    return f"{probe.name} scores {wrong[0]:g}" if len(wrong) else ""
+def unscored(tried: Sequence[Probe], predict: Callable[[Matrix], Vector], rows: Matrix) -> list[str]:
+    """The probes by which a row gets no probability for a score, each in words with the first such score.
+
+    Args:
+        rows: encoded, rows × features; each probe is put into all of them.
+    """
+    found = []
+    for first in range(0, len(tried), _TOGETHER):
+        together = tried[first : first + _TOGETHER]
+        probed = np.repeat(rows[np.newaxis], len(together), axis=0)
+        for place, probe in enumerate(together):
+            probed[place, :, probe.columns] = probe.value
+        scores = predict(probed.reshape(-1, rows.shape[1])).reshape(len(together), len(rows))
+        found += [
+            f"{probe.name} scores {own[~is_score(own)][0]:g}"
+            for probe, own in zip(together, scores, strict=True)
+            if not is_score(own).all()
+        ]
+    return found
 
 
 def _values(feature: Feature, known: Matrix) -> Iterator[tuple[str, float]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kilter.core.sanity.probes import Probe, fails, probes
+from kilter.core.sanity.probes import Probe, probes, unscored
 from kilter.encoding import Signature
 from kilter.spec import Feature
 
@@ -40,7 +40,15 @@ def test_a_number_that_was_always_missing_has_no_extremes() -> None:
 def test_an_answer_that_is_no_probability_is_told_with_the_probe(wrong: float) -> None:
     rows = np.array([[1, 0], [2, 1]], dtype=np.float32)
     probe = Probe("feature 'y' = 'b'", slice(1, 2), 1.0)
-    found = fails(probe, lambda matrix: np.where((matrix[:, 1] == 1) & (matrix[:, 0] == 2), wrong, 0.5), rows)
-    assert found == f"feature 'y' = 'b' scores {wrong:g}"
-    assert fails(probe, lambda matrix: np.full(len(matrix), 0.5), rows) == ""
+    other = Probe("feature 'y' = 'a'", slice(1, 2), 0.0)
+    found = unscored(
+        [other, probe, other], lambda matrix: np.where((matrix[:, 1] == 1) & (matrix[:, 0] == 2), wrong, 0.5), rows
+    )
+    assert found == [f"feature 'y' = 'b' scores {wrong:g}"]
     assert rows[0, 1] == 0
+
+
+def test_probes_beyond_one_call_of_the_model_are_all_tried() -> None:
+    many = [Probe(f"x = {value}", slice(0, 1), value) for value in range(1203)]
+    found = unscored(many, lambda matrix: np.where(matrix[:, 0] % 400 == 2, 2.0, 0.5), np.zeros((3, 2), np.float32))
+    assert found == [f"x = {value} scores 2" for value in (2, 402, 802, 1202)]
