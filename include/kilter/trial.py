@@ -42,7 +42,7 @@ class Wait:
 
     Args:
         ready: whether it answers.
-        listens: whether there still was a server at the end.
+        listens: whether something took connections at the end.
         last_words: what was heard last.
     """
 

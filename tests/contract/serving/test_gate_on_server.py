@@ -98,7 +98,7 @@ def test_nobody_there_is_unfit_and_no_parity_can_be_measured(online: Candidate) 
     finally:
         online.spec = patient
     assert unfit.verdict is Verdict.FAILED
-    assert "not ready within 0.3 s: it has ended" in unfit.reason
+    assert "not ready within 0.3 s: nobody listens at its address" in unfit.reason
     assert unknown.verdict is Verdict.ERROR
     assert "could not be asked (not ready" in unknown.reason
 

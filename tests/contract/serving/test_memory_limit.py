@@ -101,4 +101,4 @@ def test_a_model_that_takes_more_memory_to_load_is_refused_and_the_limit_named(
     assert server.out_of_memory()
     judged = candidate.check("serving_fitness", endpoint)
     assert judged.verdict is Verdict.FAILED
-    assert f"as a server does that takes more than its limit of {LIMIT} of memory" in judged.reason
+    assert f"has ended, as a server does that takes more than its limit of {LIMIT} of memory" in judged.reason

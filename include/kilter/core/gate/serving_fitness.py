@@ -47,14 +47,14 @@ def not_ready(listens: bool, last_words: str, gate: Gate) -> Judgement:
     """The judgement of a server that never answered with the candidate.
 
     Args:
-        listens: whether it was still there; one that was killed for its memory is not.
+        listens: whether it took connections; it does not before it has loaded the candidate.
     """
     wanted = gate.serving_fitness
     why = (
         f"it was there and said: {last_words}"
         if listens
-        else f"it has ended, as a server does that takes more than its limit of {wanted.memory} of memory to load the "
-        f"candidate ({last_words}): the log of start_server tells whether it was that"
+        else f"nobody listens at its address ({last_words}): it is still loading the candidate, or has ended, as a server "
+        f"does that takes more than its limit of {wanted.memory} of memory; the log of start_server tells which"
     )
     reason = f"not ready within {wanted.ready_within.total_seconds():g} s: {why}"
     return Judgement(name=NAME, verdict=Verdict.FAILED, reason=reason)

@@ -26,7 +26,7 @@ def materialize(rides: Any, day: int) -> int:
 def test_the_last_hours_of_the_interval_go_online(rides: Any) -> None:
     assert materialize(rides, 0) == 48
     answer = store(rides).online(["0-95", "0-48", "0-47", "unknown"])
-    assert list(answer.columns) == ["ride_id", "fare", "zone"]
+    assert list(answer.columns) == ["ride_id", "started_at", "fare", "zone"]
     assert answer.ride_id.tolist() == ["0-95", "0-48", "0-47", "unknown"]
     assert answer.fare[:2].tolist() == [5.0 + 95 % 30, 5.0 + 48 % 30]
     assert answer.zone[:2].tolist() == ["south", "north"]

@@ -89,4 +89,4 @@ def test_a_server_that_was_never_ready_fails_and_a_dead_one_names_its_memory_lim
     alive, dead = (not_ready(listens, "some words", GATE) for listens in (True, False))
     assert (alive.verdict, dead.verdict) == (Verdict.FAILED, Verdict.FAILED)
     assert alive.reason == "not ready within 20 s: it was there and said: some words"
-    assert "more than its limit of 300m of memory to load the candidate" in dead.reason
+    assert "more than its limit of 300m of memory" in dead.reason
