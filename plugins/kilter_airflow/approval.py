@@ -30,7 +30,8 @@ nothing is promoted.
 class AskOperator(Conditional, HITLOperator):
     """Wait for a person's answer about a candidate; without one in time, the answer is no.
 
-    The task waits without a worker. It puts out `approved`, `person`, `reason` and `answered_at`.
+    The task waits without a worker, and needs a retry: when Airflow takes it for dead (as 3.3.2 does with one that is
+    answered within a second), the next try asks again. It puts out `approved`, `person`, `reason` and `answered_at`.
 
     Args:
         spec: the model; `gate.approval_within` is how long to wait.

@@ -66,6 +66,7 @@ class Live:
         self.objects = FileObjects(home / "store")
         self._services = Services(home)
         self._port = free_port()
+        self._mlflow_port = free_port()
         self._password = secrets.token_urlsafe(48)
 
     # set-up
@@ -75,13 +76,14 @@ class Live:
         shutil.copytree(ROOT / "include/kilter", self.home / "include/kilter", ignore=BYTECODE)
         self._make_models()
         make_image(self.engine, self.home)
-        Ledger(Settings.from_environment(self._environment()).ledger).migrate()
+        Ledger(self.settings.ledger).migrate()
         for folder in ("store", "state"):
             hand_over(self.home / folder, USER)
         airflow = self.home / "airflow"
         airflow.mkdir()
         (airflow / "passwords.json").write_text(json.dumps({"admin": self._password}))
         shutil.copytree(ROOT / "tests/engine/dags", airflow / "dags")
+        shutil.copy(ROOT / "dags/model_validation.py", airflow / "dags")
         command = [executable("airflow", "run 'make venv'"), "standalone"]
         service = Service("airflow", command, f"{self._url}/api/v2/version", self._environment())
         self._services.start(service)
@@ -108,6 +110,11 @@ class Live:
             (folder / "model.yaml").write_text(text.replace(RESOURCES, resources))
 
     @property
+    def settings(self) -> Settings:
+        """The installation's settings."""
+        return Settings.from_environment(self._environment())
+
+    @property
     def _url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
@@ -119,6 +126,7 @@ class Live:
             # The code as it was when the image was made: an edit meanwhile would make every step refuse to run.
             "PYTHONPATH": str(self.home / "include"),
             "KILTER_HOME": str(self.home),
+            "KILTER_MLFLOW": f"http://127.0.0.1:{self._mlflow_port}",
             "KILTER_MODELS": str(self.home / "models"),
             "KILTER_STEP_IMAGE": IMAGE,
             "KILTER_STEP_USER": USER,
@@ -157,6 +165,16 @@ class Live:
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a run; return its id."""
         return self.airflow.trigger(dag_id, conf)
+
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """What a task asks a person, as the UI shows it."""
+        found: dict[str, Any] = self.airflow._get(_question_path(dag_id, run_id, task_id))
+        return found
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, reason: str) -> None:
+        """Answer a task's question, as somebody does in the UI."""
+        body = {"chosen_options": [option], "params_input": {"reason": reason}}
+        self.airflow._answer(self.airflow._client.patch(_question_path(dag_id, run_id, task_id), json=body))
 
     def extract(self, model: str, year: int) -> str:
         """Extract the year before `year`; the source waits until `go(year)`."""
@@ -224,6 +242,28 @@ class Live:
         """Start one more triggerer."""
         command = [executable("airflow", "run 'make venv'"), "triggerer", "--skip-serve-logs"]
         self._services.start(Service("triggerer", command, f"tcp://127.0.0.1:{free_port()}", self._environment()))
+
+    def start_mlflow(self) -> None:
+        """Start an MLflow server for the steps that talk to the registry."""
+        url, store = self.settings.mlflow, self.home / "mlflow"
+        store.mkdir()
+        command = [executable("mlflow", "run 'make venv'"), "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self._mlflow_port), "--workers", "1", "--serve-artifacts"]
+        command += ["--backend-store-uri", f"sqlite:///{store}/mlflow.db"]
+        command += ["--artifacts-destination", f"file://{store}/artifacts"]
+        service = Service(
+            "mlflow", command, f"{url}/health", {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        )
+        self._services.start(service)
+        self._services.wait(service)
+
+    def stop_mlflow(self) -> None:
+        """Stop it."""
+        self._services.stop("mlflow")
+
+
+def _question_path(dag_id: str, run_id: str, task_id: str) -> str:
+    return f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
 
 
 def make_image(engine: Any, home: Path) -> None:
