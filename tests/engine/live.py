@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -202,6 +203,14 @@ class Live:
             return task if task["state"] in states else None
 
         return wait_for(reached, f"{dag_id} {run_id} to be {' or '.join(states)}")
+
+    def wait_for_note(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Wait until the scheduler has taken note that the worker of the task's present try has ended."""
+        run, task = re.escape(run_id), re.escape(task_id)
+        tries = self.task(dag_id, run_id, task_id)["try_number"]
+        note = re.compile(rf"Received executor event .*task_id='{task}', run_id='{run}', try_number={tries}\b")
+        log = self.home / "logs/airflow.log"
+        wait_for(lambda: note.search(log.read_text(errors="replace")), f"the scheduler's note of {task_id} in {run_id}")
 
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear the run's tasks, as somebody does in the UI."""

@@ -47,19 +47,13 @@ def asked(live: Live, registry: MlflowRegistry, tmp_path: Path) -> dict[str, Any
 
 
 def answer(live: Live, run: str, option: str, reason: str) -> None:
-    """Answer the question, and again should it be asked again.
+    """Answer the question once the scheduler has taken note that the task waits, as a person's hand is slow enough to.
 
-    Airflow 3.3.2 takes a task that is answered within a second of its parking for one whose worker died, and
-    tries it again, which asks anew. No person is that quick; a test is.
+    Airflow 3.3.2 takes a task whose answer overtakes that note for one whose worker died, and tries it again.
     """
-
-    def taken() -> bool:
-        state = live.task("waiting.approval", run, "ask")["state"]
-        if state == "awaiting_input":
-            live.answer("waiting.approval", run, "ask", option, reason)
-        return bool(state == "success")
-
-    wait_for(taken, f"the answer in {run} to be taken")
+    live.wait_for_task("waiting.approval", run, "awaiting_input", task_id="ask")
+    live.wait_for_note("waiting.approval", run, "ask")
+    live.answer("waiting.approval", run, "ask", option, reason)
 
 
 def answers(live: Live, version: int) -> list[tuple[bool, str, str]]:
@@ -113,7 +107,6 @@ def test_a_candidate_waits_for_its_approval_and_is_promoted_by_it(live: Live, as
 
 def test_a_rejected_candidate_is_not_promoted_and_the_run_is_green(live: Live, asked: dict[str, Any]) -> None:
     run = live.trigger("waiting.approval", **asked)
-    live.wait_for_task("waiting.approval", run, "awaiting_input", task_id="ask")
     answer(live, run, "Reject", "not before the holidays")
     found = states(live, "waiting.approval", run)
     assert (found["record_approval"], found["promote"]) == ("success", "skipped")
