@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WITH_TORCH := $(VENV)/.torch
 IMAGES := step serving
+UNIT := $(BIN)/python -m pytest -q tests/unit --numprocesses auto --dist loadfile
 LOCAL_IMAGES := postgres redis haproxy s3
 
 .DEFAULT_GOAL := help
@@ -21,10 +22,11 @@ down:  ## stop what the demo started
 
 test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-to-end tests
 	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
-	@$(BIN)/python -m pytest
+	@$(UNIT)
+	@$(BIN)/python -m pytest --ignore tests/unit
 
 unit: venv  ## the unit tests alone: a minute
-	@$(BIN)/python -m pytest -q tests/unit
+	@$(UNIT)
 
 lint: venv  ## linters, types and layers
 	@$(BIN)/ruff check .

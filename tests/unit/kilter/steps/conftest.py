@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,7 @@ class Rides:
     START = datetime(2024, 1, 1, tzinfo=UTC)
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self.folder = home / "models/rides"
         self.settings = Settings.from_environment({"KILTER_HOME": str(home)})
         self.objects = FileObjects(home / "store")
@@ -91,6 +94,12 @@ class Rides:
         (self.folder / "features.py").write_text(FEATURES_PY)
         (self.folder / "expectations.json").write_text(json.dumps(EXPECTATIONS))
         self.ledger.migrate()
+
+    def become(self, other: Rides) -> None:
+        """Take over all that another one holds except its spec, as a copy."""
+        self.ledger.engine.dispose()
+        shutil.copytree(other.home, self.home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model.yaml"))
+        self.registry = deepcopy(other.registry)
 
     def day(self, number: int) -> dict[str, str]:
         """Inputs for the interval of day `number`, counted from 0."""
@@ -192,9 +201,17 @@ def rides(tmp_path: Path) -> Rides:
     return Rides(tmp_path)
 
 
-@pytest.fixture
-def snapshot(rides: Rides) -> str:
-    """A training set of three learnable days."""
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rides, str]:
+    """Three learnable days and the training set of them, made once: making them takes longer than most tests."""
+    rides = Rides(tmp_path_factory.mktemp("learned"))
     for day in range(3):
         rides.ingest(day, rides.learnable(day))
-    return str(rides.run("freeze_dataset", as_of=rides.day(3)["start"])["snapshot"])
+    return rides, str(rides.run("freeze_dataset", as_of=rides.day(3)["start"])["snapshot"])
+
+
+@pytest.fixture
+def snapshot(rides: Rides, learned: tuple[Rides, str]) -> str:
+    """A training set of three learnable days."""
+    rides.become(learned[0])
+    return learned[1]

@@ -11,6 +11,8 @@ import pytest
 from kilter.errors import InputError
 from kilter.stores.parquet import frame_to_parquet
 
+from .conftest import Rides
+
 SPEC = "drift: {minimum_rows: 100, share: 0.5, allowed_decay: 0.05}\narbiter: {cooldown: 1d, minimum_new_labels: 100}\n"
 
 
@@ -45,13 +47,22 @@ def report(rides: Any, day: int) -> Any:
     return rides.act("report_drift", window=window, **rides.day(day))
 
 
-@pytest.fixture
-def world(rides: Any) -> Any:
-    """Three days of history and a champion trained on them."""
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Rides:
+    """Three days and a champion trained on them, made once."""
+    rides = Rides(tmp_path_factory.mktemp("history"))
     rides.change_spec(lambda text: text + SPEC)
     for day in range(3):
         rides.ingest(day, live(rides, day))
     rides.train(3)
+    return rides
+
+
+@pytest.fixture
+def world(rides: Rides, history: Rides) -> Rides:
+    """A copy of that history, for one test to continue."""
+    rides.change_spec(lambda text: text + SPEC)
+    rides.become(history)
     return rides
 
 

@@ -13,6 +13,8 @@ from kilter.errors import DataError, InputError
 from kilter.stores.objects import read_file, read_manifest
 from kilter.stores.parquet import from_parquet, to_parquet
 
+from .conftest import Rides
+
 
 def parts(rides: Any, snapshot: str) -> dict[str, pd.DataFrame]:
     manifest = read_manifest(rides.objects, snapshot)
@@ -26,10 +28,19 @@ def rows(rides: Any, snapshot: str) -> pd.DataFrame:
     return pd.concat([parts(rides, snapshot)[name] for name in ("train", "validation", "test")], ignore_index=True)
 
 
-@pytest.fixture
-def ingested(rides: Any) -> Any:
+@pytest.fixture(scope="module")
+def four_days(tmp_path_factory: pytest.TempPathFactory) -> Rides:
+    """Ingested once."""
+    rides = Rides(tmp_path_factory.mktemp("four_days"))
     for day in range(4):
         rides.ingest(day)
+    return rides
+
+
+@pytest.fixture
+def ingested(rides: Rides, four_days: Rides) -> Rides:
+    """A copy of those four days."""
+    rides.become(four_days)
     return rides
 
 
