@@ -184,3 +184,15 @@ def test_an_mlflow_that_does_not_answer_is_unavailable_within_seconds(artifacts:
     with pytest.raises(UnavailableError, match="KILTER_MLFLOW"):
         MlflowRegistry(f"http://127.0.0.1:{free_port()}").champion("m")
     assert time.monotonic() - started < 30
+
+
+def test_a_client_loads_no_plugin_of_feast_and_leaves_nothing_in_the_environment(mlflow_url: str) -> None:
+    program = f"""
+import os, sys
+from kilter.stores.registry import MlflowRegistry
+before = set(os.environ)
+assert MlflowRegistry("{mlflow_url}").versions("nobody") == []
+assert "feast" not in sys.modules
+assert not [name for name in set(os.environ) - before if not name.startswith("MLFLOW_")]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from kilter.serving.models import LoadedModel
@@ -24,6 +24,9 @@ class ServerMetrics:
     """
 
     def __init__(self) -> None:
+        # One process answers, so it counts in memory, also where the environment names a folder to count in: Feast
+        # sets one wherever it is imported, children inherit it, and it is gone when the parent is.
+        values.ValueClass = values.MutexValue
         self._registry = CollectorRegistry()
         self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(

@@ -116,6 +116,7 @@ class MlflowRegistry:
         # A server that is down must be an error within seconds, not after MLflow's minutes of retries.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        _leave_out_feast()
         from mlflow.tracking import MlflowClient
 
         self._client: Any = MlflowClient(url)
@@ -305,6 +306,22 @@ class MemoryRegistry:
     def attach(self, model: str, version: int, folder: Path) -> None:
         files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         self.attached.setdefault((model, self.version(model, version).version), {}).update(files)
+
+
+def _leave_out_feast() -> None:
+    """Keep MLflow's client from loading the plugin that Feast registers with it.
+
+    The plugin sends a Kubernetes pod's own token to whatever tracking server is asked, and its import, seconds long,
+    leaves `PROMETHEUS_MULTIPROC_DIR` to every child process. MLflow has no setting to leave a plugin out.
+    """
+    from mlflow.utils import plugins
+
+    found = plugins.get_entry_points
+    plugins.get_entry_points = lambda group: [point for point in found(group) if not point.value.startswith("feast.")]
+    try:
+        import mlflow.tracking.request_header.registry  # noqa: F401 - loads the plugins, once
+    finally:
+        plugins.get_entry_points = found
 
 
 def _model_version(found: Any) -> ModelVersion:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -117,3 +120,14 @@ def test_the_peak_of_memory_is_at_least_what_is_resident_now(client: Client) -> 
 
 def test_memory_is_not_a_number_where_the_system_does_not_tell(tmp_path: Path) -> None:
     assert peak_memory(tmp_path / "absent") != peak_memory(tmp_path / "absent")
+
+
+def test_a_folder_to_count_in_that_the_environment_names_and_that_is_gone_changes_nothing(tmp_path: Path) -> None:
+    program = """
+from kilter.serving.metrics import ServerMetrics
+metrics = ServerMetrics()
+metrics.answered("m", 3, 0.001)
+assert b'kilter_requests_total{model="m",version="3"} 1.0' in metrics.text([])
+"""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone")}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
