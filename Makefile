@@ -32,6 +32,7 @@ lint: venv  ## linters, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy tests/benchmarks
 	@PYTHONPATH=include:plugins $(BIN)/lint-imports
 
 venv: $(INSTALLED) $(if $(TORCH),$(WITH_TORCH))  ## the virtual environment, from requirements.lock (TORCH=1 adds torch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gate_alone import CONFIDENCE, RATE, STRICT, Columns, console, fails
+from gate_alone import CONFIDENCE, RATE, STRICT, console, fails
 from rich.table import Table
 from scipy.special import expit
 
@@ -28,7 +28,7 @@ OTHERWISE = (
 )
 
 
-def world(random: np.random.Generator, days: int, a_day: int) -> Columns:
+def world(random: np.random.Generator, days: int, a_day: int) -> tuple[np.ndarray, ...]:
     """Rows of some days: features, labels, days and segments. A day has a level of risk and a turn of its own."""
     day = np.repeat(np.arange(days), a_day)
     rows = random.normal(size=(len(day), FEATURES)) + 0.5 * random.normal(size=(days, FEATURES))[day]
@@ -72,7 +72,7 @@ def alarms(pairs: int) -> dict[str, Any]:
             SliceLoss(
                 name=str(number),
                 rows=int(part.sum()),
-                loss=loss("roc_auc", *(column[part] for column in columns), day[part], CONFIDENCE),
+                loss=loss("roc_auc", labels[part], candidate[part], champion[part], day[part], CONFIDENCE),
             )
             for number, part in enumerate(family)
         ]

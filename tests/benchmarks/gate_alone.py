@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from rich.console import Console
 
 from kilter.core.gate import against_champion
@@ -23,7 +22,6 @@ STRICT = Gate(
 """No margin, so that "no true difference" lies on the bound and alarms are most likely."""
 
 console = Console(highlight=False, soft_wrap=True)
-Columns = tuple[np.ndarray, ...]
 
 
 def fails(metric: str, found: Estimate | None, rows: int, gate: Gate = STRICT) -> bool:

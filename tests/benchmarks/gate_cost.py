@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gate_alone import CONFIDENCE, Columns, console, known
+from gate_alone import CONFIDENCE, console, known
 from rich.table import Table
 from scipy.special import expit
 
@@ -22,7 +22,8 @@ MILLION = 1_000_000
 LOOPS = 3
 
 
-def million() -> Columns:
+def million() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, and the scores of a candidate and a champion."""
     random = np.random.default_rng(0)
     risk = random.normal(size=MILLION)
     labels = (random.random(MILLION) < expit(risk - 1)).astype(float)
@@ -85,10 +86,10 @@ def apart(task: Callable[..., float], *arguments: Any) -> tuple[float, float]:
 
 def _tell(sender: Any, task: Callable[..., float], arguments: tuple[Any, ...]) -> None:
     # What is imported on first use is imported now, outside the time.
-    small = tuple(column[:1000] for column in million())
+    labels, candidate, champion = (column[:1000] for column in million())
     for metric in METRICS["binary"]:
-        lost(metric, *small)
-        loss(metric, *small, np.arange(1000), CONFIDENCE)
+        lost(metric, labels, candidate, champion)
+        loss(metric, labels, candidate, champion, np.arange(1000), CONFIDENCE)
     seconds = task(*arguments)
     sender.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 

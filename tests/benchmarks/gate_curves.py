@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gate_alone import CONFIDENCE, RATE, Columns, console, fails, known
+from gate_alone import CONFIDENCE, RATE, console, fails, known
 from rich.table import Table
 from scipy.special import expit
 
@@ -22,7 +22,7 @@ NOISE = 0.8
 WANTED_POWER = 0.8
 
 
-def draw(random: np.random.Generator, rows: int, noise: float) -> Columns:
+def draw(random: np.random.Generator, rows: int, noise: float) -> tuple[np.ndarray, ...]:
     """Labels, scores of candidate and champion, and days; more noise makes the candidate worse."""
     day = np.arange(rows) // IN_A_DAY
     level = 0.5 * random.normal(size=day[-1] + 1)[day]

@@ -61,7 +61,7 @@ def installation(with_airflow: bool) -> Iterator[Installation]:
         KilterError: no engine answers, the images cannot be built, or a server does not come up.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    choose_runtime("docker", ROOT)
+    choose_runtime("docker")
     images = {name: os.environ[name] for name in _IMAGES if name in os.environ} or build_images(ROOT)
     settings = _settings(Path(tempfile.mkdtemp(prefix="kilter-benchmark-")))
     stack = Stack(settings, ROOT, free_port(), "docker", images)
