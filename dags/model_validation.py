@@ -57,7 +57,7 @@ def build(spec: ModelSpec) -> None:
             task_id="promote",
             model=spec.name,
             stage="canary_promotion",
-            once=f"version-{VERSION}",
+            once="validation-{{ run_id }}",  # so that a version that is judged again may also be promoted again
             conf=f'{{"version": {VERSION}}}',  # JSON, which keeps it a number
             only_if=[Fact("judge", "action", "promote"), Fact("record_approval", "approved", True)],
             trigger_rule="none_failed",

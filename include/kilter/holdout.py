@@ -46,7 +46,9 @@ class Facts(BaseModel):
     prior: float
     """Mean label of the candidate's train part."""
     unseen_from: datetime | None
-    """Event time from which on the champion, too, learned nothing from the rows; None without a champion."""
+    """Event time from which on the champion, too, learned nothing from the rows; None where it was not scored."""
+    incomparable: str = ""
+    """Why there is a champion and it could not be scored on the rows."""
     look: int
     """How often the candidate has been judged by now, this time counted."""
     confidence: float

@@ -361,8 +361,8 @@ class Gate(Section):
 
     A check named in `advisory` is made and shown, and blocks nothing. `inconclusive` says what follows from
     a blocking check without enough data: `hold` keeps the candidate for more labels; `first_champion` says
-    the same of a comparison with a champion that there is not. `approval` asks a person: never, when the
-    verdict is inconclusive, or always before a promotion.
+    the same of a comparison with a champion that there is not. `approval` asks a person: never, when a
+    blocking check is inconclusive, whatever else would follow from that, or always before a promotion.
     """
 
     confidence: Annotated[Number, Field(ge=0.5, lt=1, description="of every interval, two-sided")] = 0.95
@@ -383,6 +383,11 @@ class Gate(Section):
     @model_validator(mode="after")
     def _something_blocks(self) -> Gate:
         _unique("advisory", self.advisory)
+        if (self.approval, self.inconclusive) == ("on_inconclusive", "reject"):
+            raise ValueError(
+                "approval: on_inconclusive never asks where inconclusive: reject has decided already: "
+                "say hold or approve there, or approval: always"
+            )
         if set(self.advisory) == set(CHECKS):
             raise ValueError("advisory: names every check, so that nothing would ever be refused: leave one out")
         return self

@@ -285,7 +285,8 @@ def run_step(
     return Result(
         step=name,
         model=spec.name,
-        outputs=outputs.model_dump(mode="json"),
+        # Through JSON's text: only there a number that is none becomes what a reader takes, as `Measured` wants it.
+        outputs=json.loads(outputs.model_dump_json()),
         run=run,
         device=device,
         seconds=seconds,

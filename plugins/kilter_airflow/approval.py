@@ -15,7 +15,7 @@ from kilter_airflow.conditions import Conditional, Fact
 APPROVE, REJECT = "Approve", "Reject"
 NOBODY = "nobody"
 
-_REASON = Param("", type="string", title="Reason", description="Kept in the ledger and in MLflow.")
+_REASON = Param("", type="string", maxLength=1000, title="Reason", description="Kept in the ledger and in MLflow.")
 _BODY = """\
 **Verdict: {verdict}.** {reason}
 

@@ -40,27 +40,31 @@ class Measured(BaseModel):
     """Of the interval `low` … `high`, two-sided; None without an interval."""
     wanted: Literal["at_least", "at_most"]
     bound: float
+    strict: bool = False
+    """Whether the bound itself breaks it."""
     unit: str = ""
 
     @property
     def verdict(self) -> Verdict:
         """Passed or failed when the whole interval lies on one side of the bound, else inconclusive.
 
-        The bound itself keeps it. What is not a number is an error.
+        The bound itself keeps it, unless it is strict. What is not a number is an error.
         """
         low, high = self._interval
         if any(math.isnan(number) for number in (self.value, low, high, self.bound)):
             return Verdict.ERROR
         good, bad = (low, high) if self.wanted == "at_least" else (-high, -low)
         bound = self.bound if self.wanted == "at_least" else -self.bound
-        if good >= bound:
+        if good > bound or (good == bound and not self.strict):
             return Verdict.PASSED
-        return Verdict.FAILED if bad < bound else Verdict.INCONCLUSIVE
+        return Verdict.FAILED if bad < bound or (bad == bound and self.strict) else Verdict.INCONCLUSIVE
 
     @property
     def sentence(self) -> str:
         """The comparison in words and figures."""
         kept, broken = (">=", "<") if self.wanted == "at_least" else ("<=", ">")
+        if self.strict:
+            kept, broken = kept[0], f"{broken}="
         relation = {
             Verdict.PASSED: kept,
             Verdict.FAILED: broken,

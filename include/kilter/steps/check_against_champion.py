@@ -11,7 +11,7 @@ STEP = StepInfo(reads=("gate", "evaluation", "label", "timestamp", "training"))
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Estimate the loss of the primary metric against the champion, pair by pair, and judge."""
-    from kilter.core.gate.against_champion import judge, no_champion
+    from kilter.core.gate.against_champion import judge, no_champion, not_comparable
     from kilter.core.uncertainty.estimate import loss
     from kilter.holdout import read_holdout
 
@@ -19,6 +19,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     holdout = read_holdout(context.objects, inputs.holdout, context.spec)
     if holdout.facts.champion is None:
         judgement = no_champion()
+    elif holdout.facts.incomparable:
+        judgement = not_comparable(holdout.facts.champion, holdout.facts.incomparable)
     else:
         rows = holdout.comparable
         lost = loss(

@@ -23,8 +23,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     spec = context.spec
     facts = Facts.model_validate(read_manifest(context.objects, inputs.holdout).facts)
+    approved = {row["holdout"] for row in context.ledger.approvals(spec.name) if row["approved"]}
     decisions = (
-        Decision(row["version"], row["verdict"], row["evaluation_start"], row["evaluation_end"])
+        Decision(
+            row["version"],
+            row["verdict"],
+            row["evaluation_start"],
+            row["evaluation_end"],
+            approved=row["holdout"] in approved,
+        )
         for row in context.ledger.verdicts(spec.name)
     )
     judgement = judge(facts.version, facts.start, facts.end, decisions, spec.gate.holdout_wear)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kilter.core.gate.prediction_parity import Online, Probes, Row, Served
     from kilter.core.verdict import Judgement
-    from kilter.holdout import Facts
+    from kilter.holdout import Facts, Holdout
     from kilter.stores.models import Model
     from kilter.trainers import Vector
     from kilter.trial import TrialServer
@@ -33,25 +33,26 @@ def run(inputs: ServerInputs, context: StepContext) -> Outputs:
     from kilter.holdout import read_holdout
     from kilter.trial import TrialServer
 
-    facts = read_holdout(context.objects, inputs.holdout, context.spec).facts
+    holdout = read_holdout(context.objects, inputs.holdout, context.spec)
     with TrialServer(inputs.endpoint, context.spec.name) as server:
-        judgement = _judge(server, facts, context)
+        judgement = _judge(server, holdout, context)
     context.log.info("%s: %s", judgement.verdict, judgement.reason)
     return Outputs(judgement=judgement)
 
 
-def _judge(server: TrialServer, facts: Facts, context: StepContext) -> Judgement:
-    from kilter.core.gate.prediction_parity import judge, nothing_online
+def _judge(server: TrialServer, holdout: Holdout, context: StepContext) -> Judgement:
+    from kilter.core.gate.prediction_parity import Online, judge
     from kilter.stores.models import load_model
 
+    wanted = context.spec.gate.prediction_parity
+    model = load_model(context.objects, holdout.facts.model)
     asked = _newest(context)
     if asked.empty:
-        return nothing_online("no features are online yet: run feature_ingestion of the newest interval")
-    model = load_model(context.objects, facts.model)
+        rows = holdout.frame.tail(wanted.rows).reset_index(drop=True)
+        return judge(Online(rows=0), _served(rows, model, server, holdout.facts, context), wanted)
     offline = context.features.historical(asked)
     online = _online(offline, model, context)
-    served = _served(offline, model, server, facts, context)
-    return judge(online, served, context.spec.gate.prediction_parity)
+    return judge(online, _served(offline, model, server, holdout.facts, context), wanted)
 
 
 def _newest(context: StepContext) -> pd.DataFrame:

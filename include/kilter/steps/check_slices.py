@@ -1,4 +1,4 @@
-"""Gate check: each slice of the holdout against the champion or, without one, against the naive baseline."""
+"""Gate check: each slice of the holdout against the champion or, without one to compare with, the naive baseline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.holdout import read_holdout
 
     holdout = read_holdout(context.objects, inputs.holdout, context.spec)
-    if holdout.facts.champion is None:
+    if holdout.facts.champion is None or holdout.facts.incomparable:
         reference, scores = "the prior", np.full(len(holdout.labels), holdout.facts.prior)
         rows = np.arange(len(holdout.labels))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +75,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         verdict=ruling.verdict.value,
         action=ruling.action.value,
         reason=ruling.reason,
-        judgements=[item.model_dump(mode="json") for item in inputs.judgements],
+        judgements=[json.loads(item.model_dump_json()) for item in inputs.judgements],
         evaluation_start=facts.start,
         evaluation_end=facts.end,
         as_of=facts.as_of,

@@ -36,14 +36,15 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Keep who answered what, when and why, in the ledger and as tags of the version.
 
-    An approval counts for the comparison that the person saw: when another version has become the champion
-    since, the answer is kept and nothing is promoted.
+    An approval counts for the comparison that the person saw: when the candidate was judged again since, or another
+    version has become the champion, the answer is kept and nothing is promoted.
 
     Raises:
         InputError: the gate did not ask about this version and holdout.
     """
     from kilter.holdout import Facts
     from kilter.stores.objects import read_manifest
+    from kilter.stores.registry import TAG_LENGTH
 
     name, registry = context.spec.name, context.registry
     verdict = context.ledger.verdict_on(name, inputs.version, inputs.holdout)
@@ -56,9 +57,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     answer = f"{'approved' if inputs.approved else 'rejected'} by {inputs.person}"
     registry.tag(name, inputs.version, "approval", answer)
     registry.tag(name, inputs.version, "approval_at", inputs.answered_at.isoformat())
-    registry.tag(name, inputs.version, "approval_reason", inputs.reason or "none given")
+    registry.tag(name, inputs.version, "approval_reason", inputs.reason[:TAG_LENGTH] or "none given")
     facts = Facts.model_validate(read_manifest(context.objects, inputs.holdout).facts)
-    overtaken = _overtaken(facts, context) if inputs.approved else None
+    overtaken = _overtaken(inputs.holdout, facts, context) if inputs.approved else None
     reason = f"{answer} at {inputs.answered_at.isoformat()}: {inputs.reason or 'no reason given'}"
     if overtaken:
         reason = f"{reason}; not promoted: {overtaken}"
@@ -66,8 +67,11 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(approved=inputs.approved and overtaken is None, reason=reason)
 
 
-def _overtaken(facts: Facts, context: StepContext) -> str | None:
+def _overtaken(holdout: str, facts: Facts, context: StepContext) -> str | None:
     """What makes the verdict stale, or None."""
+    own = [row for row in context.ledger.verdicts(context.spec.name) if row["version"] == facts.version]
+    if own[-1]["holdout"] != holdout:
+        return f"version {facts.version} was judged again since, by more labels: {own[-1]['verdict']}; answer what that asks"
     champion = champion_of(context.spec.name, context.registry, context.ledger)
     if champion in (facts.champion, facts.version):
         return None

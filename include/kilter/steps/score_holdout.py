@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator
 
 from kilter.champion import champion_of
+from kilter.errors import InputError
 from kilter.labelled_rows import labelled_rows, reach
 from kilter.spec import UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
@@ -44,24 +45,30 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     so that a held candidate can be judged again without training it again. The champion is scored anew on
     the same rows; its stored metrics are never trusted.
 
+    Labels that the candidate's snapshot knew are never left out, whatever `as_of` says.
+
     Raises:
-        InputError: the champion's alias was lost, or there is neither `as_of` nor a passed batch.
+        InputError: the champion's alias was lost, the version is the champion itself, there is neither `as_of` nor a
+            passed batch, or model.yaml lost a feature that the candidate needs for later rows.
         DataError: a model or a snapshot was never committed, or was altered.
         UnavailableError: MLflow or the ledger does not answer.
     """
     from kilter.core.uncertainty.looks import confidence_at
     from kilter.holdout import ROWS_FILE, SCORES_FILE, Facts
     from kilter.stores.models import read_part
-    from kilter.stores.objects import commit_dataset
+    from kilter.stores.objects import commit_dataset, read_manifest, sha256
     from kilter.stores.parquet import frame_to_parquet
 
     spec = context.spec
     candidate = context.registry.version(spec.name, inputs.version)
     champion = _champion(candidate, context)
-    as_of = inputs.as_of or reach(spec, context.ledger)
+    frozen = datetime.fromisoformat(read_manifest(context.objects, candidate.snapshot).facts["as_of"])
+    as_of = max(inputs.as_of or reach(spec, context.ledger), frozen)
     test = read_part(context.objects, candidate.snapshot, "test")
-    rows = _with_later(test, candidate, as_of, context)
-    look = _look(candidate, as_of, context)
+    rows = test if as_of == frozen else _with_later(test, candidate, as_of, context)
+    content = frame_to_parquet(rows)
+    look = _look(candidate, sha256(content), context)
+    scores, incomparable = _scores(rows, candidate, champion, context)
     facts = Facts(
         version=candidate.version,
         model=candidate.key,
@@ -74,14 +81,12 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         rows=len(rows),
         new_rows=len(rows) - len(test),
         prior=float(read_part(context.objects, candidate.snapshot, "train")[spec.label.column].mean()),
-        unseen_from=_test_start(champion, context) if champion else None,
+        unseen_from=_test_start(champion, context) if champion and not incomparable else None,
+        incomparable=incomparable,
         look=look,
         confidence=confidence_at(look, spec.gate.confidence),
     )
-    files = {
-        ROWS_FILE: frame_to_parquet(rows),
-        SCORES_FILE: frame_to_parquet(_scores(rows, candidate, champion, context)),
-    }
+    files = {ROWS_FILE: content, SCORES_FILE: frame_to_parquet(scores)}
     manifest = commit_dataset(context.objects, f"holdouts/{spec.name}", files, facts.model_dump(mode="json"))
     context.log.info(
         "%d rows from %s to %s, %d of them newer than the snapshot; champion: %s; look %d, intervals of %g %%",
@@ -91,34 +96,40 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
 
 def _champion(candidate: ModelVersion, context: StepContext) -> ModelVersion | None:
-    """The version to compare with; None when there is none, or when it is the candidate itself."""
+    """The version to compare with; None when there is none."""
     champion = champion_of(context.spec.name, context.registry, context.ledger)
-    if champion is None or champion == candidate.version:
+    if champion == candidate.version:
+        raise InputError(f"model '{context.spec.name}': version {champion} is the champion already: judge another one")
+    if champion is None:
         return None
     return context.registry.version(context.spec.name, champion)
 
 
-def _look(candidate: ModelVersion, as_of: datetime, context: StepContext) -> int:
-    """How often the candidate has been judged by fewer labels, and once more; the same labels again are the same look."""
+def _look(candidate: ModelVersion, digest: str, context: StepContext) -> int:
+    """How many sets of rows the candidate has been judged by, this one counted; the same rows again are no new look."""
+    from kilter.holdout import ROWS_FILE
+    from kilter.stores.objects import read_manifest
+
     rows = context.ledger.verdicts(context.spec.name)
-    own = [row for row in rows if row["version"] == candidate.version and row["as_of"] and row["verdict"] != "error"]
-    return 1 + len({row["as_of"] for row in own if row["as_of"] < as_of})
+    own = [row for row in rows if row["version"] == candidate.version and row["holdout"] and row["verdict"] != "error"]
+    return len({digest, *(read_manifest(context.objects, row["holdout"]).files[ROWS_FILE] for row in own)})
 
 
 def _with_later(test: pd.DataFrame, candidate: ModelVersion, as_of: datetime, context: StepContext) -> pd.DataFrame:
     """The test part, and the rows from its first on whose labels reached us only after the snapshot."""
     import pandas as pd
 
-    from kilter.stores.objects import read_manifest
-
     spec = context.spec
-    if as_of <= datetime.fromisoformat(read_manifest(context.objects, candidate.snapshot).facts["as_of"]):
-        return test
     known, _ = labelled_rows(context, as_of, test[spec.timestamp].iloc[0])
     keys = [spec.entity, spec.timestamp]
     later = known[~pd.MultiIndex.from_frame(known[keys]).isin(pd.MultiIndex.from_frame(test[keys]))]
     if later.empty:
         return test
+    if lost := sorted(set(test.columns) - set(later.columns)):
+        raise InputError(
+            f"model '{spec.name}' version {candidate.version} takes {', '.join(lost)}, which features.columns does not "
+            "name any more, so that newer rows have none: train again"
+        )
     return pd.concat([test, later[test.columns]]).sort_values([spec.timestamp, spec.entity], ignore_index=True)
 
 
@@ -132,17 +143,19 @@ def _test_start(version: ModelVersion, context: StepContext) -> datetime:
 
 def _scores(
     rows: pd.DataFrame, candidate: ModelVersion, champion: ModelVersion | None, context: StepContext
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, str]:
+    """The scores of both, and why the champion has none on these rows; empty where it has, or there is no champion."""
     import numpy as np
     import pandas as pd
 
     from kilter.stores.models import load_model
 
-    return pd.DataFrame(
-        {
-            "candidate": load_model(context.objects, candidate.key).score(rows),
-            "champion": load_model(context.objects, champion.key).score(rows)
-            if champion
-            else np.full(len(rows), np.nan),
-        }
-    )
+    nothing, incomparable = np.full(len(rows), np.nan), ""
+    scores = {"candidate": load_model(context.objects, candidate.key).score(rows), "champion": nothing}
+    if champion is not None:
+        model = load_model(context.objects, champion.key)
+        if lost := sorted(set(model.signature.names) - set(rows.columns)):
+            incomparable = f"it takes {', '.join(lost)}, which the candidate's rows do not have"
+        else:
+            scores["champion"] = model.score(rows)
+    return pd.DataFrame(scores), incomparable

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -85,6 +86,14 @@ class Candidate:
             process.kill()
             process.wait()
 
+    @contextmanager
+    def wanting(self, **fitness: Any) -> Iterator[None]:
+        """Other demands of `serving_fitness` meanwhile."""
+        usual, wanted = self.spec, self.spec.gate.serving_fitness.model_copy(update=fitness)
+        self.spec = usual.model_copy(update={"gate": usual.gate.model_copy(update={"serving_fitness": wanted})})
+        yield
+        self.spec = usual
+
     def check(self, name: str, endpoint: str) -> Judgement:
         """Run a check's step."""
         module = load_step(f"check_{name}")
@@ -119,9 +128,9 @@ class Candidate:
 
 
 def _quick(spec: ModelSpec) -> ModelSpec:
-    """Two seconds of load, and a bound that a busy machine keeps and a server that takes 50 ms a row does not."""
+    """Two seconds of load, enough for an interval of the p99, and a bound that a busy machine keeps and a server that takes 50 ms a row does not."""
     fitness = ServingFitness(
-        rate=60, duration=timedelta(seconds=2), p99=timedelta(milliseconds=500), ready_within=timedelta(seconds=60)
+        rate=200, duration=timedelta(seconds=2), p99=timedelta(milliseconds=500), ready_within=timedelta(seconds=60)
     )
     gate: Gate = spec.gate.model_copy(update={"serving_fitness": fitness})
     return spec.model_copy(update={"gate": gate})

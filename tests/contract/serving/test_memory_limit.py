@@ -30,7 +30,7 @@ from .conftest import MODEL, SPEC
 
 pytestmark = pytest.mark.engine
 LIMIT = "256m"
-FITNESS = f"serving_fitness: {{p99: 1s, memory: {LIMIT}, ready_within: 10s, duration: 2s}}"
+FITNESS = f"serving_fitness: {{p99: 1s, memory: {LIMIT}, ready_within: 10s, rate: 200, duration: 2s}}"
 TREES = 150
 RUN = RunInfo(dag_id="d", run_id="memory", task_id="start_server")
 

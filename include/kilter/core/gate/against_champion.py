@@ -13,7 +13,7 @@ def judge(metric: str, loss: Estimate | None, rows: int, champion: int, allowed:
     """Judge how much worse than the champion the candidate is, measured for both on the same rows.
 
     Passed when the whole interval lies within the margin: non-inferiority as in Piaggio et al. (2012),
-    Reporting of noninferiority and equivalence randomized trials; with `require: better` the margin is 0.
+    Reporting of noninferiority and equivalence randomized trials; with `require: better` it must lie below 0.
     Failed when the whole interval lies beyond it, so that a candidate that loses no more than the margin
     fails at most at a rate of (1 - confidence) / 2. Anything between is inconclusive, and so are too few rows.
 
@@ -29,7 +29,17 @@ def judge(metric: str, loss: Estimate | None, rows: int, champion: int, allowed:
         )
         return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
     label = f"{metric} lost to version {champion}, the champion, on the same {rows} rows"
-    return judge_measured(NAME, [loss.measured(label, "at_most", allowed.margin)], figures)
+    measured = loss.measured(label, "at_most", allowed.margin, strict=allowed.require == "better")
+    return judge_measured(NAME, [measured], figures)
+
+
+def not_comparable(champion: int, why: str) -> Judgement:
+    """There is a champion, and it cannot score the rows; no label that comes later changes that."""
+    reason = (
+        f"version {champion}, the champion, cannot be compared with: {why}. Give the feature back until a candidate with it "
+        "is the champion, or let a person decide: gate.approval: on_inconclusive"
+    )
+    return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=reason, figures={"champion": champion})
 
 
 def no_champion() -> Judgement:

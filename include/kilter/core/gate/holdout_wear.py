@@ -17,13 +17,18 @@ WORN_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Decision:
-    """A gate verdict on a version, and the first and last event time of the rows that it was reached on."""
+    """A gate verdict on a version, and the first and last event time of the rows that it was reached on.
+
+    Args:
+        approved: whether a person let the version through on it.
+    """
 
     version: int
     verdict: str
     start: datetime | None
     """None, as is `end`, for a verdict from before windows were kept."""
     end: datetime | None
+    approved: bool = False
 
 
 def judge(version: int, start: datetime, end: datetime, decisions: Iterable[Decision], wear: HoldoutWear) -> Judgement:
@@ -32,7 +37,7 @@ def judge(version: int, start: datetime, end: datetime, decisions: Iterable[Deci
     Whoever trains, looks at the gate's verdict and trains again fits candidates to the rows of the holdout,
     without ever learning from them: Dwork et al. (2015), The reusable holdout: preserving validity in adaptive
     data analysis, Science 349. So the verdicts on other versions are counted, each version once. Only passed
-    and failed ones are: what was inconclusive told too little to be fitted to. What wears are the rows that
+    and failed ones are, and those that a person approved: what else was inconclusive told too little to be fitted to. What wears are the rows that
     are to decide now, so that an earlier window counts when it held at least half of this one's time: one
     that lies inside this one and is small used few of its rows, and one far longer used them all.
     """
@@ -40,7 +45,7 @@ def judge(version: int, start: datetime, end: datetime, decisions: Iterable[Deci
         decision.version
         for decision in decisions
         if decision.version != version
-        and decision.verdict in {Verdict.PASSED, Verdict.FAILED}
+        and (decision.approved or decision.verdict in {Verdict.PASSED, Verdict.FAILED})
         and _share(start, end, decision) >= WORN_SHARE
     }
     measured = Measured(

@@ -64,7 +64,7 @@ def judge(judgements: Sequence[Judgement], gate: Gate, checks: Sequence[str] = C
     | else one is inconclusive and its rule is reject | inconclusive | reject                              |
     | else one is inconclusive and its rule is hold   | inconclusive | hold; ask if approval on_inconclusive |
     | else none passed                                | inconclusive | hold; ask if approval on_inconclusive |
-    | else                                            | passed       | promote; ask if approval is always  |
+    | else                                            | passed       | promote; ask if approval is always, or on_inconclusive and the spec let one through |
 
     The rule of an inconclusive check is `gate.inconclusive`, or `gate.first_champion` when it says that there
     is no champion; the rule *approve* takes the check out of the table. So are advisory checks, whatever they said.
@@ -73,9 +73,10 @@ def judge(judgements: Sequence[Judgement], gate: Gate, checks: Sequence[str] = C
     blocking = [item.judgement for item in ruled if item.role == "blocking"]
     faults = list(_faults(judgements, checks))
     verdict = worst([*(item.verdict for item in blocking), *(Verdict.ERROR for _ in faults)])
+    approved = any(item.role == "approved" for item in ruled)
     return Ruling(
         verdict=verdict,
-        action=_action(verdict, blocking, gate),
+        action=_action(verdict, blocking, approved, gate),
         reasons=(*_decisive(verdict, blocking, faults), *_let_through(ruled)),
         checks=ruled,
     )
@@ -110,9 +111,10 @@ def _faults(judgements: Sequence[Judgement], checks: Sequence[str]) -> Iterator[
             yield f"{name} error: this is no check of this model; there are: {', '.join(checks)}"
 
 
-def _action(verdict: Verdict, blocking: Sequence[Judgement], gate: Gate) -> Action:
+def _action(verdict: Verdict, blocking: Sequence[Judgement], approved: bool, gate: Gate) -> Action:
     if verdict is Verdict.PASSED:
-        return Action.ASK if gate.approval == "always" else Action.PROMOTE
+        asks = gate.approval == "always" or (gate.approval == "on_inconclusive" and approved)
+        return Action.ASK if asks else Action.PROMOTE
     if verdict is Verdict.FAILED:
         return Action.REJECT
     if verdict is Verdict.ERROR:

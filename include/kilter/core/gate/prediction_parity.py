@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from kilter.core.verdict import Judgement, Measured, Verdict, judge_measured
+from kilter.core.verdict import Judgement, Measured, judge_measured
 from kilter.encoding import Matrix
 from kilter.spec import PredictionParity
 
@@ -89,32 +89,34 @@ class Served(BaseModel):
     silent: str = ""
 
 
-def nothing_online(why: str) -> Judgement:
-    """The judgement where there is no row to compare."""
-    return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=why)
-
-
 def judge(online: Online, served: Served, wanted: PredictionParity) -> Judgement:
     """Judge both comparisons. A row that is behind or differs is a failure, also where the model does not mind it.
 
-    Nothing of the newest interval online, or each entity newer than its row, is inconclusive.
+    Nothing of the newest interval online, or each entity newer than its row, is inconclusive; what the server answers
+    is judged all the same.
     """
     figures = {"online": online.model_dump(mode="json"), "served": served.model_dump(mode="json")}
-    if online.newer + online.behind == online.rows and not online.newer:
-        why = f"none of {online.rows} rows of the newest interval is online: run materialize of feature_ingestion"
-        return nothing_online(why).model_copy(update={"figures": figures})
-    if online.newer == online.rows:
-        why = f"all {online.rows} entities are newer online than offline: judge again when their interval is built"
-        return nothing_online(why).model_copy(update={"figures": figures})
-    measured = [_at_most("rows that differ online", online.behind + online.differing, 0)]
-    if online.behind + online.newer < online.rows:
+    unknown = _incomparable(online)
+    measured = [] if unknown else [_at_most("rows that differ online", online.behind + online.differing, 0)]
+    if not unknown and online.behind + online.newer < online.rows:
         measured.append(_at_most("online, largest difference of scores", online.largest, wanted.tolerance))
     if served.refused:
         measured.append(_at_most("rows that the server refused", 1, 0))
     else:
         measured.append(_at_most("served, largest difference of scores", served.largest, wanted.tolerance))
-    judged = judge_measured(NAME, measured, figures)
+    judged = judge_measured(NAME, measured, figures, [unknown] if unknown else [])
     return judged.model_copy(update={"reason": "; ".join([*_causes(online, served), judged.reason])})
+
+
+def _incomparable(online: Online) -> str | None:
+    """Why no row can be compared with the online store, and the cure; None where one can."""
+    if not online.rows:
+        return "no features are online yet: run feature_ingestion of the newest interval"
+    if online.newer == online.rows:
+        return f"all {online.rows} entities are newer online than offline: judge again when their interval is built"
+    if online.behind == online.rows:
+        return f"none of {online.rows} rows of the newest interval is online: run materialize of feature_ingestion"
+    return None
 
 
 def differing_cells(offline: Matrix, online: Matrix) -> npt.NDArray[np.bool_]:
@@ -158,7 +160,7 @@ def handled_otherwise(own: Probes, answered: Probes, tolerance: float) -> list[i
 def _causes(online: Online, served: Served) -> list[str]:
     """The first difference of each comparison in words."""
     causes = []
-    if online.first is not None:
+    if online.first is not None and not _incomparable(online):
         cell = online.first
         causes.append(
             f"first difference online: {cell.row}: {cell.column} is {cell.online!r}, offline {cell.offline!r}"

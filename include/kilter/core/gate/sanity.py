@@ -127,7 +127,7 @@ def _baselines(evidence: Evidence, metric: str) -> Iterator[Finding]:
     for name, loss in evidence.baselines.items():
         if loss is not None:
             yield (
-                loss.measured(f"{metric} lost to the {name}", "at_most", 0.0),
+                loss.measured(f"{metric} lost to the {name}", "at_most", 0.0, strict=True),
                 f"A guess, the {name}, is better than the model",
             )
 

@@ -63,8 +63,8 @@ def not_ready(listens: bool, last_words: str, gate: Gate) -> Judgement:
 def judge(seen: Seen, gate: Gate) -> Judgement:
     """Judge what was measured.
 
-    The interval of the p99 is left out while there are too few requests for one. Where requests left so late
-    that the latency is this machine's own, a p99 beyond its bound is an error.
+    Too few requests for an interval of the p99 can fail it, and cannot pass it. Where requests left so late that the
+    latency is this machine's own, a p99 beyond its bound is an error.
     """
     wanted = gate.serving_fitness
     if seen.ended_while is not None:
@@ -81,9 +81,16 @@ def judge(seen: Seen, gate: Gate) -> Judgement:
         _at_most("failed requests", sum(seen.failures.values()), 0),
         _at_most("peak memory", seen.peak_memory / 2**20, mebibytes(wanted.memory), " MiB"),
     ]
+    unknown = []
     if seen.latencies:
-        measured.append(_p99(seen, gate))
-    judged = judge_measured(NAME, measured, _figures(seen))
+        p99 = _p99(seen, gate)
+        if p99.confidence is None and p99.verdict is Verdict.PASSED:
+            unknown.append(
+                f"{p99.sentence}, of {len(seen.latencies)} answers, too few for an interval: raise rate or duration"
+            )
+        else:
+            measured.append(p99)
+    judged = judge_measured(NAME, measured, _figures(seen), unknown)
     causes = [
         *seen.wrong_answers,
         *(f"a body with {what} was answered with {status}, wanted 4xx" for what, status in accepted.items()),

@@ -35,8 +35,10 @@ class Estimate(BaseModel):
     blocks: int
     """Independent observations behind it: the blocks that hold the scarcer label."""
 
-    def measured(self, label: str, wanted: Literal["at_least", "at_most"], bound: float) -> Measured:
-        """The estimate beside a bound."""
+    def measured(
+        self, label: str, wanted: Literal["at_least", "at_most"], bound: float, strict: bool = False
+    ) -> Measured:
+        """The estimate beside a bound, which it must not reach where it is strict."""
         return Measured(
             label=label,
             value=self.value,
@@ -45,6 +47,7 @@ class Estimate(BaseModel):
             confidence=self.confidence,
             wanted=wanted,
             bound=bound,
+            strict=strict,
         )
 
     def p_above(self, bound: float) -> float:

@@ -110,6 +110,10 @@ def test_the_champion_again_is_not_inferior_and_not_better(rides: Any, snapshot:
     rides.registry.set_alias("rides", "champion", rides.candidate(snapshot))
     twin = rides.candidate(snapshot, name="twin")
     assert judged(rides, "against_champion", twin).verdict == "passed"
+    rides.change_spec(lambda text: text.replace("{against_champion: {", "{against_champion: {require: better, "))
+    judgement = judged(rides, "against_champion", twin)
+    assert judgement.verdict == "failed"
+    assert "0 (95 %: 0 … 0) >= 0" in judgement.reason
 
 
 @pytest.mark.parametrize("champion", [True, False])
@@ -140,22 +144,65 @@ def test_rows_in_too_few_blocks_are_inconclusive_not_passed(rides: Any, snapshot
         assert (judgement.verdict, "evaluation.block" in judgement.reason) == ("inconclusive", True), check
 
 
-def test_each_further_look_at_a_candidate_is_judged_more_strictly(rides: Any, snapshot: str) -> None:
-    candidate = rides.candidate(snapshot)
-    rides.ingest(3, rides.learnable(3))
-    first = scored(rides, candidate, as_of=rides.day(3)["start"])
+def looked(rides: Any, version: int, as_of: str) -> tuple[int, float, int]:
+    """Look, confidence and rows of a holdout, on which a verdict is recorded."""
+    holdout = rides.act("score_holdout", version=version, as_of=as_of).holdout
+    facts = read_holdout(rides.objects, holdout, load_spec(rides.folder)).facts
     rides.ledger.record_verdict(
         model="rides",
-        version=candidate,
+        version=version,
         verdict="inconclusive",
         reason="",
         judgements=[],
-        as_of=first.facts.as_of,
-        holdout="any",
+        as_of=facts.as_of,
+        holdout=holdout,
         action="hold",
     )
-    again = scored(rides, candidate, as_of=rides.day(3)["start"])
-    second = scored(rides, candidate, as_of=rides.day(4)["start"])
-    assert [(item.facts.look, item.facts.confidence) for item in (first, again, second)] == [
-        (1, 0.95), (1, 0.95), (2, 0.975),
-    ]  # fmt: skip
+    return facts.look, facts.confidence, facts.rows
+
+
+def test_each_further_look_at_other_rows_is_judged_more_strictly(rides: Any, snapshot: str) -> None:
+    candidate = rides.candidate(snapshot)
+    rides.ingest(3, rides.learnable(3))
+    rides.ingest(4, rides.learnable(4))
+    looks = [looked(rides, candidate, f"2024-01-0{day}T00:00:00Z") for day in (4, 4, 6, 5)]
+    assert [look[:2] for look in looks] == [(1, 0.95), (1, 0.95), (2, 0.975), (3, 0.9875)]
+    assert looks[0][2] < looks[3][2] < looks[2][2]
+
+
+def test_a_later_time_without_new_labels_is_no_new_look(rides: Any, snapshot: str) -> None:
+    candidate = rides.candidate(snapshot)
+    assert looked(rides, candidate, "2024-01-04T00:00:00Z") == looked(rides, candidate, "2024-01-04T00:05:00Z")
+
+
+def test_labels_that_the_training_knew_are_never_left_out(rides: Any, snapshot: str) -> None:
+    facts = scored(rides, rides.candidate(snapshot), as_of="2024-01-02T00:00:00Z").facts
+    assert facts.as_of.isoformat() == "2024-01-04T00:00:00+00:00"
+
+
+def test_the_champion_itself_is_not_judged(rides: Any, snapshot: str) -> None:
+    rides.registry.set_alias("rides", "champion", champion := rides.candidate(snapshot))
+    with pytest.raises(InputError, match="version 1 is the champion already"):
+        scored(rides, champion)
+
+
+def without_zone(text: str) -> str:
+    return text.replace("    - {name: zone, kind: categorical, categories: [north, south]}\n", "")
+
+
+def test_a_champion_that_takes_a_dropped_feature_is_incomparable_and_not_a_fault(rides: Any, snapshot: str) -> None:
+    rides.registry.set_alias("rides", "champion", rides.candidate(snapshot))
+    rides.change_spec(without_zone)
+    candidate = rides.candidate(rides.run("freeze_dataset", as_of=rides.day(3)["start"])["snapshot"])
+    judgement = judged(rides, "against_champion", candidate)
+    assert judgement.verdict == "inconclusive"
+    assert "version 1, the champion, cannot be compared with: it takes zone" in judgement.reason
+    assert judged(rides, "thresholds", candidate).verdict == "passed"
+
+
+def test_newer_rows_without_a_feature_of_the_candidate_are_an_input_error(rides: Any, snapshot: str) -> None:
+    candidate = rides.candidate(snapshot)
+    rides.change_spec(without_zone)
+    rides.ingest(3, rides.learnable(3))
+    with pytest.raises(InputError, match=r"takes zone, which features\.columns does not name any more"):
+        scored(rides, candidate, as_of=rides.day(4)["start"])

@@ -9,7 +9,7 @@ import pytest
 from kilter.errors import InputError
 from kilter.holdout import Facts
 from kilter.stores.objects import commit_dataset
-from kilter.stores.registry import PipelineRun
+from kilter.stores.registry import TAG_LENGTH, PipelineRun
 
 ANSWERED = "2024-02-01T12:00:00Z"
 
@@ -87,6 +87,22 @@ def test_an_approval_after_another_promotion_is_kept_but_no_longer_counts(asked:
         outputs.reason
     )
     assert [row["approved"] for row in asked.ledger.approvals("rides")] == [True]
+
+
+def test_an_approval_after_the_version_was_judged_again_is_kept_but_no_longer_counts(asked: Any) -> None:
+    asked.ledger.record_verdict(
+        model="rides", version=2, holdout="holdouts/later", verdict="failed", action="reject", reason="", judgements=[]
+    )
+    outputs = answer(asked, approved=True)
+    assert not outputs.approved
+    assert "not promoted: version 2 was judged again since, by more labels: failed" in outputs.reason
+    assert [row["approved"] for row in asked.ledger.approvals("rides")] == [True]
+
+
+def test_a_reason_is_cut_to_what_a_tag_holds_and_kept_whole_in_the_ledger(asked: Any) -> None:
+    answer(asked, approved=True, reason="x" * (TAG_LENGTH + 1))
+    assert len(asked.registry.tags("rides", 2)["approval_reason"]) == TAG_LENGTH
+    assert len(asked.ledger.approvals("rides")[0]["reason"]) == TAG_LENGTH + 1
 
 
 def test_a_version_that_nobody_was_asked_about_cannot_be_approved(asked: Any) -> None:

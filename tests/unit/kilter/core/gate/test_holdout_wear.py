@@ -51,6 +51,10 @@ def test_what_decided_nothing_does_not_count(verdict: str) -> None:
     assert judged(decided(1, verdict=verdict)).figures == {"versions": []}
 
 
+def test_an_inconclusive_verdict_that_a_person_approved_counts() -> None:
+    assert judged(Decision(1, "inconclusive", may(11), may(21), approved=True)).figures == {"versions": [1]}
+
+
 def test_verdicts_from_before_windows_were_kept_do_not_count() -> None:
     assert judged(Decision(1, "passed", None, None)).figures == {"versions": []}
 

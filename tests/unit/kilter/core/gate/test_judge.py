@@ -53,10 +53,9 @@ def test_the_gravest_blocking_check_decides(verdicts: dict[str, Verdict], expect
         ("hold", "on_inconclusive", ("inconclusive", "ask")),
         ("hold", "always", ("inconclusive", "hold")),
         ("reject", "never", ("inconclusive", "reject")),
-        ("reject", "on_inconclusive", ("inconclusive", "reject")),
         ("reject", "always", ("inconclusive", "reject")),
         ("approve", "never", ("passed", "promote")),
-        ("approve", "on_inconclusive", ("passed", "promote")),
+        ("approve", "on_inconclusive", ("passed", "ask")),
         ("approve", "always", ("passed", "ask")),
     ],
 )
@@ -83,6 +82,10 @@ def test_a_pass_is_asked_about_only_where_approval_is_always() -> None:
 def test_a_first_champion_follows_its_own_rule(rule: str, expected: tuple[str, str]) -> None:
     others = "hold" if rule == "approve" else "approve"
     assert outcome(judge(first(), gate(first_champion=rule, inconclusive=others))) == expected
+
+
+def test_on_inconclusive_a_person_is_asked_about_a_first_champion_too() -> None:
+    assert outcome(judge(first(), gate(approval="on_inconclusive"))) == ("passed", "ask")
 
 
 def test_an_inconclusive_comparison_with_a_champion_is_not_taken_for_a_missing_one() -> None:

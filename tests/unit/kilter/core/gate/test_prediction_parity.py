@@ -58,8 +58,14 @@ def test_a_server_that_could_not_be_asked_is_an_error_but_a_difference_online_st
 
 
 def test_nothing_to_compare_online_is_inconclusive() -> None:
-    for online in (Online(rows=10, behind=10), Online(rows=10, newer=10)):
+    for online in (Online(rows=0), Online(rows=10, behind=10), Online(rows=10, newer=10)):
         assert judge(online, SERVED, WANTED).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_server_that_differs_fails_also_when_nothing_is_online_to_compare() -> None:
+    for online in (Online(rows=0), Online(rows=10, behind=10), Online(rows=10, newer=10)):
+        assert judge(online, Served(rows=10, differing=1, largest=0.4), WANTED).verdict is Verdict.FAILED
+        assert judge(online, Served(rows=10, refused="status 400"), WANTED).verdict is Verdict.FAILED
 
 
 def test_some_newer_and_the_rest_behind_is_a_failure() -> None:

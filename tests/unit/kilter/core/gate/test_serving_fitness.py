@@ -61,8 +61,11 @@ def test_a_p99_whose_interval_holds_the_bound_is_inconclusive() -> None:
     assert "p99 150 ms (95 %: 5 … 150) not surely <= 100 ms" in judged.reason
 
 
-def test_few_requests_have_a_p99_without_an_interval() -> None:
-    assert "p99 5 ms <= 100 ms" in judge(seen(latencies=(0.005,) * 100), GATE).reason
+def test_requests_too_few_for_an_interval_of_the_p99_cannot_pass_it_and_can_fail_it() -> None:
+    few = judge(seen(latencies=(0.005,) * 100), GATE)
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert "p99 5 ms <= 100 ms, of 100 answers, too few for an interval: raise rate or duration" in few.reason
+    assert judge(seen(latencies=(0.5,) * 100), GATE).verdict is Verdict.FAILED
 
 
 def test_a_machine_that_sends_too_late_blames_itself_and_not_the_server() -> None:
