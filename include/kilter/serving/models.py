@@ -8,36 +8,41 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, KilterError
+from kilter.serving.predictors import Predictor, of_booster, of_onnx
 from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment
 from kilter.stores.objects import ObjectStore, read_file, read_manifest
 from kilter.trainers import SIGNATURE_FILE
-from kilter.trainers.xgboost import MODEL_FILE, read_booster
+from kilter.trainers.xgboost import MODEL_FILE
 
+ONNX_FILE = "model.onnx"
 POLL_SECONDS = 0.3
 
 
 class LoadedModel:
     """One version in memory, and what was answered with it."""
 
-    def __init__(self, deployment: Deployment, signature: Signature, booster: Any) -> None:
+    def __init__(self, deployment: Deployment, signature: Signature, predictor: Predictor) -> None:
         self.deployment = deployment
         self.signature = signature
         self.loaded_at = time.time()
         self.requests = 0
         self.seconds = 0.0
-        self._booster = booster
+        self._predictor = predictor
+
+    @property
+    def predictor(self) -> str:
+        """What computes the scores, and why not the quickest."""
+        return self._predictor.name
 
     def predict(self, rows: Matrix) -> list[float]:
         """Score rows: the probability of the positive class, one a row."""
-        scores: list[float] = self._booster.inplace_predict(rows, missing=np.nan, validate_features=False).tolist()
-        return scores
+        return self._predictor.predict(rows)
 
 
 def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
@@ -45,7 +50,7 @@ def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
 
     Raises:
         DataError: it was never committed, is altered, lies elsewhere than among the models, or is
-            no XGBoost model in UBJSON.
+            neither an XGBoost model in UBJSON nor an ONNX model.
     """
     if deployment.key != f"models/{deployment.model}/{deployment.digest}":
         raise DataError(
@@ -54,15 +59,11 @@ def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
         )
     manifest = read_manifest(objects, deployment.key)
     signature = _signature(read_file(objects, manifest, SIGNATURE_FILE), deployment.key)
-    booster = read_booster(read_file(objects, manifest, MODEL_FILE), f"{deployment.key}/{MODEL_FILE}")
-    # One thread: a row takes longer to hand to a second thread than to score.
-    booster.set_param({"nthread": 1})
-    if booster.num_features() != len(signature.names):
-        raise DataError(
-            f"{deployment.key}: the model takes {booster.num_features()} features and its signature has "
-            f"{len(signature.names)}: train it again"
-        )
-    return LoadedModel(deployment, signature, booster)
+    if ONNX_FILE in manifest.files and MODEL_FILE in manifest.files:
+        raise DataError(f"{deployment.key} holds {MODEL_FILE} and {ONNX_FILE}: commit the model as one of them")
+    name, read = (ONNX_FILE, of_onnx) if ONNX_FILE in manifest.files else (MODEL_FILE, of_booster)
+    predictor = read(read_file(objects, manifest, name), signature, f"{deployment.key}/{name}")
+    return LoadedModel(deployment, signature, predictor)
 
 
 def _signature(data: bytes, key: str) -> Signature:
@@ -151,7 +152,13 @@ class LiveModels:
         gc.collect()
         gc.freeze()
         seconds = time.monotonic() - started
-        fact = {"model": model, "version": desired.version, "digest": desired.digest, "seconds": round(seconds, 3)}
+        fact = {
+            "model": model,
+            "version": desired.version,
+            "digest": desired.digest,
+            "predictor": loaded.predictor,
+            "seconds": round(seconds, 3),
+        }
         self._log.info("%s: holds %s", self._role, json.dumps(fact))
 
     def _report(self, model: str, problem: str) -> None:

@@ -120,6 +120,7 @@ class ModelServer:
             "model": name,
             "version": model.deployment.version,
             "digest": model.deployment.digest,
+            "predictor": model.predictor,
             "requests": model.requests,
             "seconds": model.seconds,
         }

@@ -55,6 +55,7 @@ def test_it_scores_as_the_model_does_and_says_which_version_and_request(installa
 def test_ready_tells_the_digest_that_answers(installation, champion):
     ready = champion.get(f"/models/{MODEL}/ready").json()
     assert (ready["version"], ready["digest"]) == (1, installation.servers.deployed("champion", MODEL).digest)
+    assert ready["predictor"] == "onnxruntime"
     assert champion.get("/ping").status_code == 200
     assert "version" in champion.get("/version").json()
 

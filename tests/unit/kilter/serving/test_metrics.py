@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kilter.encoding import Signature
+from kilter.encoding import Matrix, Signature
 from kilter.serving.metrics import peak_memory
 from kilter.serving.models import LiveModels, LoadedModel
 from kilter.serving.prediction_log import PredictionLog
@@ -28,10 +28,13 @@ SIGNATURE = Signature(entity="id", timestamp="at", features=(Feature(name="x"),)
 
 
 class Doubler:
-    """A booster whose score is twice its feature."""
+    """Its score is twice its feature."""
 
-    def inplace_predict(self, rows: Any, **options: Any) -> Any:
-        return rows[:, 0] * 2
+    name = "doubler"
+
+    def predict(self, rows: Matrix) -> list[float]:
+        scores: list[float] = (rows[:, 0] * 2).tolist()
+        return scores
 
 
 class Client:
@@ -98,7 +101,7 @@ def test_refusals_are_counted_by_status(client: Client) -> None:
 
 
 def test_a_fault_of_the_server_is_counted_as_500(client: Client) -> None:
-    client.model.__dict__["_booster"] = SimpleNamespace()
+    client.model.__dict__["_predictor"] = SimpleNamespace()
     with pytest.raises(AttributeError):
         client.score(0.1)
     assert client.metrics()["kilter_errors_total", "m", "500", "3"] == 1
