@@ -394,14 +394,27 @@ class Gate(Section):
 
 
 class Canary(Section):
-    """How traffic moves to a candidate, and how much worse than the champion it may be."""
+    """How traffic moves to a candidate, and how much worse than the champion it may be.
 
-    weights: tuple[Annotated[Integer, Field(ge=1, le=100)], ...] = (10, 50, 100)
-    minimum_requests: Annotated[Integer, Field(ge=1)] = 50
-    maximum_duration: PositiveDuration = timedelta(minutes=10)
-    allowed_error_rate: Share = 0.01
-    allowed_latency_ratio: Annotated[Number, Field(gt=1)] = 2.0
-    latency_floor: Annotated[Duration, Field(description="means below this are never called slow")] = timedelta(0)
+    What is compared may be looked at as often as one likes: a candidate that keeps to what is allowed is rolled back
+    with a chance of at most `alpha`, over the whole rollout.
+    """
+
+    weights: tuple[Annotated[Integer, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
+    minimum_requests: Annotated[Integer, Field(ge=1, description="of the canary, at each weight")] = 50
+    maximum_duration: Annotated[PositiveDuration, Field(description="at each weight")] = timedelta(minutes=10)
+    alpha: Annotated[Number, Field(gt=0, le=0.2)] = 0.01
+    allowed_error_rate: Annotated[
+        Number, Field(ge=0, lt=1, description="how much greater the share of errors may be, and that of refusals")
+    ] = 0.01
+    allowed_latency_ratio: Annotated[Number, Field(ge=1)] = 1.5
+    latency_floor: Annotated[Duration, Field(description="an answer within it is never called slow")] = timedelta(0)
+    allowed_score_shift: Annotated[
+        Number | None,
+        Field(
+            gt=0, lt=0.5, description="how far P(score above the champion's) may be from 1/2; null: as far as it likes"
+        ),
+    ] = 0.25
 
     @model_validator(mode="after")
     def _weights_rise_to_all(self) -> Canary:

@@ -1,140 +1,256 @@
-"""The canary's judgement: errors, refusals and latency of the candidate against the champion, side by side."""
+"""The canary's judgement: both arms' requests compared as they come, as often as one likes.
+
+Of the candidates that are no worse than the spec allows a share of at most `alpha` is rolled back, over the whole
+rollout and however long it is watched. The bets behind it: `kilter.core.sequential`.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from kilter.core.sequential import rates, superiority
+from kilter.core.sequential.rates import Counts
 from kilter.core.verdict import Judgement, Verdict
 from kilter.spec import Canary
 
 NAME = "canary"
-STANDARD_ERRORS = 3
-"""How many standard errors the arms' refusals may differ by chance; that much by chance is rarer than 1 in 700."""
+REFERENCE = 500
+"""Answers of the champion that are kept, to stand for it when it gets no requests any more."""
+
+Vector = npt.NDArray[np.float64]
+
+_SHARES = ("errors", "refused")
+_SCORES = ("score higher", "score lower")
+
+
+def measures(rules: Canary) -> tuple[str, ...]:
+    """What is compared under these rules."""
+    return (*_SHARES, "latency", *(_SCORES if rules.allowed_score_shift is not None else ()))
+
+
+def _nothing() -> Vector:
+    return np.empty(0)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What one version did while it was observed.
+    """What one version did since the last look.
 
     Args:
         requests: requests that it was given.
         errors: those that ended in a 5xx answer or in none.
         refused: those that ended in a 4xx answer: the version does not take what the client sent.
-        answered: requests whose time was taken.
-        seconds: time spent on those in all.
-        up: whether its server passed the last health check.
+        seconds: how long answers took.
+        scores: of the first row of each of those answers.
     """
 
     requests: int = 0
     errors: int = 0
     refused: int = 0
-    answered: int = 0
-    seconds: float = 0.0
-    up: bool = True
-
-    @property
-    def error_rate(self) -> float:
-        """Errors as a share of the requests; a request that failed twice counts twice, so at most 1."""
-        return min(1.0, self.errors / self.requests) if self.requests else float(self.errors > 0)
-
-    @property
-    def refusal_rate(self) -> float:
-        """Refusals as a share of the requests."""
-        return min(1.0, self.refused / self.requests) if self.requests else float(self.refused > 0)
-
-    @property
-    def latency(self) -> float | None:
-        """Mean seconds of an answer; None when no time was taken."""
-        return self.seconds / self.answered if self.answered else None
+    seconds: Vector = field(default_factory=_nothing)
+    scores: Vector = field(default_factory=_nothing)
 
 
-def judge(champion: Arm, canary: Arm, rules: Canary) -> Judgement:
-    """Judge a canary by its error rate, its refusals and its mean latency.
+@dataclass(frozen=True)
+class Look:
+    """Both arms since the last look. Where one request was put to both, their answers stand at the same places."""
+
+    champion: Arm
+    canary: Arm
+
+
+class Bet(BaseModel):
+    """One measure from one step on: what was seen, and the logarithms of the money won."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hits: float = 0.0
+    """Errors, refusals, or the sum of the effects of all pairs."""
+    requests: int = 0
+    """Or pairs."""
+    champion_hits: float = 0.0
+    champion_requests: int = 0
+    worse: tuple[float, ...] = (0.0,) * len(superiority.STAKES)
+    """Against *no worse than allowed*, for each stake."""
+    fine: tuple[float, ...] = (0.0,) * len(superiority.STAKES)
+    """Against *worse than allowed*."""
+
+
+class Evidence(BaseModel):
+    """All that a rollout has shown so far: small, so that the ledger keeps it and whoever restarts goes on with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int
+    """How many steps the rollout has in all."""
+    requests: int = 0
+    """Of the canary, in the step under way."""
+    bets: tuple[dict[str, Bet], ...] = ()
+    """By measure, for each step begun. A step bets anew beside those before it, so that a candidate that turns bad late
+    does not live on what was won for it early."""
+    most_fine: dict[str, float] = {}
+    """The most that each measure's bets against *worse than allowed* had won at any time, as a logarithm."""
+    seconds: tuple[float, ...] = ()
+    """The champion's last answers."""
+    scores: tuple[float, ...] = ()
+
+    def begin(self, rules: Canary) -> Evidence:
+        """Begin the next step."""
+        return self.model_copy(update={"requests": 0, "bets": (*self.bets, {name: Bet() for name in measures(rules)})})
+
+    def after(self, look: Look, rules: Canary) -> Evidence:
+        """What is known after one more look, at a time when both arms get requests."""
+        seconds, scores = np.append(self.seconds, look.champion.seconds), np.append(self.scores, look.champion.scores)
+        kept = {"seconds": tuple(seconds[-REFERENCE:].tolist()), "scores": tuple(scores[-REFERENCE:].tolist())}
+        return self._bet(look, rules, alone=False).model_copy(update=kept)
+
+    def after_alone(self, canary: Arm, rules: Canary) -> Evidence:
+        """What is known after one more look at a canary that gets all requests.
+
+        The champion's share so far and its last answers stand for it, as if they were exact.
+        """
+        champion = Arm(seconds=np.array(self.seconds), scores=np.array(self.scores))
+        return self._bet(Look(champion, canary), rules, alone=True)
+
+    def against(self, measure: str) -> float:
+        """Logarithm of the money won against *no worse than allowed*: the mean over all steps, begun or not."""
+        begun = [_money(step[measure].worse) for step in self.bets]
+        return float(np.logaddexp.reduce([*begun, *[0.0] * (self.steps - len(begun))]) - math.log(self.steps))
+
+    def _bet(self, look: Look, rules: Canary, alone: bool) -> Evidence:
+        first = self.bets[0]
+        known = {name: first[name].champion_hits / max(1, first[name].champion_requests) for name in _SHARES}
+        bets = tuple(
+            {name: _after(name, bet, look, rules, known.get(name) if alone else None) for name, bet in step.items()}
+            for step in self.bets
+        )
+        fine = {name: max(self.most_fine.get(name, 0.0), *(_money(step[name].fine) for step in bets)) for name in first}
+        requests = self.requests + look.canary.requests
+        return self.model_copy(update={"bets": bets, "most_fine": fine, "requests": requests})
+
+
+def judge(evidence: Evidence, rules: Canary, up: bool = True) -> Judgement:
+    """Judge a canary in the step under way.
 
     | verdict | when |
     | --- | --- |
-    | failed | errors: rate above the champion's by more than `allowed_error_rate`, also when that is already certain before `minimum_requests` |
+    | failed | a measure is surely worse than allowed: its bets won as many times their money as there are measures, over `alpha` |
     | error | the canary's server is down |
-    | inconclusive | either arm has fewer than `minimum_requests` |
-    | failed | refusals: share of 4xx above the champion's by more than `allowed_error_rate` and chance |
-    | error | the latency of an arm could not be measured |
-    | failed | latency: mean above `allowed_latency_ratio` times the champion's and above `latency_floor` |
-    | passed | otherwise |
+    | inconclusive | fewer than `minimum_requests` in this step, or a measure that is not surely within what is allowed |
+    | passed | otherwise: each measure's bets against *worse than allowed* have won `1 / alpha` times their money |
 
-    The limits hold: what equals a limit passes. Clients make mistakes too, and more in one arm than in the other
-    by chance: that is worth `STANDARD_ERRORS` standard errors, as the pooled z-test of two proportions has them.
+    The family of measures fails wrongly with a chance of at most `alpha`, by Ville's inequality and Bonferroni's. It
+    passes wrongly with one of at most `alpha`, too: all measures must pass, so the bad one must (Berger 1982,
+    Multiparameter hypothesis testing and acceptance sampling, Technometrics 24).
+
+    Args:
+        up: whether the canary's server passes its health check.
     """
-    too_many_errors, errors = _errors(champion, canary, rules)
-    few = [
-        f"{name} got {arm.requests} of {rules.minimum_requests} requests needed"
-        for name, arm in (("canary", canary), ("champion", champion))
-        if arm.requests < rules.minimum_requests
-    ]
-    if too_many_errors:
-        return _judgement(Verdict.FAILED, errors, champion, canary)
-    if not canary.up:
-        reason = f"the canary server is down: its health check fails; {errors}"
-        return _judgement(Verdict.ERROR, reason, champion, canary)
-    if few:
-        return _judgement(Verdict.INCONCLUSIVE, f"not enough data: {'; '.join(few)}", champion, canary)
-    too_many_refused, refusals = _refusals(champion, canary, rules)
-    if too_many_refused:
-        return _judgement(Verdict.FAILED, f"{errors}; {refusals}", champion, canary)
-    if champion.latency is None or canary.latency is None:
-        unmeasured = " and ".join(
-            name for name, arm in (("canary", canary), ("champion", champion)) if arm.latency is None
+    names = measures(rules)
+    against = {name: evidence.against(name) for name in names}
+    bad = [name for name in names if against[name] >= math.log(len(names) / rules.alpha)]
+    figures = {
+        "requests": evidence.requests,
+        "p": {name: _p(value) for name, value in against.items()},
+        "p_needed": rules.alpha / len(names),
+    }
+    told = [_sentence(name, evidence, rules, against[name]) for name in sorted(names, key=lambda name: -against[name])]
+    if bad:
+        reasons = [f"{', '.join(bad)} surely worse than allowed", *told]
+        return _judgement(Verdict.FAILED, reasons, figures)
+    if not up:
+        return _judgement(Verdict.ERROR, ["the canary server is down: its health check fails", *told], figures)
+    if missing := list(_missing(evidence, rules)):
+        return _judgement(Verdict.INCONCLUSIVE, [f"not enough data: {', '.join(missing)}", *told], figures)
+    return _judgement(Verdict.PASSED, told, figures)
+
+
+def _missing(evidence: Evidence, rules: Canary) -> list[str]:
+    unsure = [name for name in measures(rules) if evidence.most_fine.get(name, 0.0) < -math.log(rules.alpha)]
+    missing = [f"{', '.join(unsure)} not surely within what is allowed yet"] if unsure else []
+    if evidence.requests < rules.minimum_requests:
+        missing.insert(0, f"canary got {evidence.requests} of {rules.minimum_requests} requests needed")
+    return missing
+
+
+def _after(name: str, bet: Bet, look: Look, rules: Canary, known: float | None) -> Bet:
+    """A measure's bets after one more look; `known` is the champion's share where the canary is alone."""
+    if name in _SHARES:
+        return _share_after(bet, getattr(look.canary, name), getattr(look.champion, name), look, rules, known)
+    effect = _effects(name, look, rules)
+    worse, fine = superiority.bets(effect, _allowed(name, rules))
+    seen = {"hits": bet.hits + float(effect.sum()), "requests": bet.requests + len(effect)}
+    return bet.model_copy(update={**seen, **_won(bet, worse, fine)})
+
+
+def _share_after(bet: Bet, hits: int, champion_hits: int, look: Look, rules: Canary, known: float | None) -> Bet:
+    # A request that failed twice counts once: a share beyond 1 is none.
+    requests, champion = look.canary.requests, look.champion.requests
+    hits, champion_hits = min(hits, requests), min(champion_hits, champion)
+    if known is not None:
+        bound = known + rules.allowed_error_rate
+        worse, fine = rates.bets_on_one(bet.hits, bet.requests, hits, requests, bound)
+    else:
+        seen = Counts(bet.hits, bet.requests, bet.champion_hits, bet.champion_requests)
+        block = Counts(hits, requests, champion_hits, champion)
+        worse, fine = rates.bets(seen, block, rules.allowed_error_rate)
+    return Bet(
+        hits=bet.hits + hits,
+        requests=bet.requests + requests,
+        champion_hits=bet.champion_hits + champion_hits,
+        champion_requests=bet.champion_requests + champion,
+        **_won(bet, worse, fine),
+    )
+
+
+def _won(bet: Bet, worse: Vector, fine: Vector) -> dict[str, Any]:
+    return {"worse": tuple(np.add(bet.worse, worse).tolist()), "fine": tuple(np.add(bet.fine, fine).tolist())}
+
+
+def _effects(name: str, look: Look, rules: Canary) -> Vector:
+    if name == "latency":
+        floor = rules.latency_floor.total_seconds()
+        return superiority.effects(look.canary.seconds, look.champion.seconds, rules.allowed_latency_ratio, floor)
+    higher = superiority.effects(look.canary.scores, look.champion.scores)
+    return higher if name == "score higher" else 1 - higher
+
+
+def _allowed(name: str, rules: Canary) -> float:
+    """The greatest mean effect that is allowed: one half is none of a difference."""
+    return 0.5 if name == "latency" else 0.5 + (rules.allowed_score_shift or 0.0)
+
+
+def _money(logarithms: tuple[float, ...]) -> float:
+    return float(superiority.money(np.array(logarithms)))
+
+
+def _p(against: float) -> float:
+    return min(1.0, math.exp(-against))
+
+
+def _sentence(name: str, evidence: Evidence, rules: Canary, against: float) -> str:
+    """What was seen of a measure since the first step, what is allowed, and how surely it is broken."""
+    seen = evidence.bets[0][name] if evidence.bets else Bet()
+    share = seen.hits / max(1, seen.requests)
+    if name in _SHARES:
+        champion = seen.champion_hits / max(1, seen.champion_requests)
+        compared = (
+            f"{share:.2%} of {seen.requests}, champion {champion:.2%} of {seen.champion_requests}, "
+            f"{rules.allowed_error_rate:.2%} more allowed"
         )
-        return _judgement(
-            Verdict.ERROR, f"{errors}; {refusals}; latency of {unmeasured} could not be measured", champion, canary
-        )
-    too_slow, latency = _latency(champion.latency, canary.latency, rules)
-    return _judgement(
-        Verdict.FAILED if too_slow else Verdict.PASSED, f"{errors}; {refusals}; {latency}", champion, canary
-    )
+    else:
+        times = f"{rules.allowed_latency_ratio:g} x " if name == "latency" else ""
+        side = "below" if name == "score lower" else "above"
+        allowed = _allowed(name, rules)
+        compared = f"{side} {times}the champion's in {share:.0%} of {seen.requests} pairs, {allowed:.0%} allowed"
+    return f"{name}: {compared} (p {_p(against):.2g})"
 
 
-def _errors(champion: Arm, canary: Arm, rules: Canary) -> tuple[bool, str]:
-    allowed = champion.error_rate + rules.allowed_error_rate
-    # Below the minimum the missing requests are taken as faultless: what fails then, fails for certain.
-    seen = max(canary.requests, rules.minimum_requests)
-    rate = min(1.0, canary.errors / seen)
-    too_many = rate > allowed
-    sentence = (
-        f"error rate {rate:.2%} ({canary.errors} of {seen}) {'>' if too_many else '<='} "
-        f"{champion.error_rate:.2%} ({champion.errors} of {champion.requests}) + {rules.allowed_error_rate:.2%} allowed"
-    )
-    if canary.requests < seen:
-        sentence += f", were the {seen - canary.requests} requests still missing all answered"
-    return too_many, sentence
-
-
-def _refusals(champion: Arm, canary: Arm, rules: Canary) -> tuple[bool, str]:
-    pooled = min(1.0, (champion.refused + canary.refused) / (champion.requests + canary.requests))
-    chance = STANDARD_ERRORS * math.sqrt(pooled * (1 - pooled) * (1 / champion.requests + 1 / canary.requests))
-    too_many = canary.refusal_rate > champion.refusal_rate + rules.allowed_error_rate + chance
-    sentence = (
-        f"refused (4xx) {canary.refusal_rate:.2%} ({canary.refused} of {canary.requests}) {'>' if too_many else '<='} "
-        f"{champion.refusal_rate:.2%} ({champion.refused} of {champion.requests}) + {rules.allowed_error_rate:.2%} "
-        f"allowed + {chance:.2%} chance"
-    )
-    return too_many, sentence
-
-
-def _latency(champion: float, canary: float, rules: Canary) -> tuple[bool, str]:
-    floor = rules.latency_floor.total_seconds()
-    allowed = max(champion * rules.allowed_latency_ratio, floor)
-    too_slow = canary > allowed
-    sentence = (
-        f"mean latency {canary * 1000:.2f} ms {'>' if too_slow else '<='} "
-        f"{champion * 1000:.2f} ms x {rules.allowed_latency_ratio:g} allowed"
-    )
-    if floor:
-        sentence += f", or {floor * 1000:g} ms, below which nothing is called slow"
-    return too_slow, sentence
-
-
-def _judgement(verdict: Verdict, reason: str, champion: Arm, canary: Arm) -> Judgement:
-    return Judgement(
-        name=NAME, verdict=verdict, reason=reason, figures={"champion": asdict(champion), "canary": asdict(canary)}
-    )
+def _judgement(verdict: Verdict, told: list[str], figures: dict[str, Any]) -> Judgement:
+    return Judgement(name=NAME, verdict=verdict, reason="; ".join(told), figures=figures)

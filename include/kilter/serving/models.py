@@ -7,7 +7,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from pydantic import ValidationError
@@ -22,6 +23,8 @@ from kilter.trainers.xgboost import MODEL_FILE
 
 ONNX_FILE = "model.onnx"
 POLL_SECONDS = 0.3
+REMEMBERED = 4096
+"""Answers of a version that are remembered for whoever compares it with another."""
 
 
 class LoadedModel:
@@ -32,13 +35,23 @@ class LoadedModel:
         self.signature = signature
         self.loaded_at = time.time()
         self.requests = 0
-        self.seconds = 0.0
+        self._answers: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
         self._predictor = predictor
 
     @property
     def predictor(self) -> str:
         """What computes the scores, and why not the quickest."""
         return self._predictor.name
+
+    def answered(self, seconds: float, scores: Sequence[float]) -> None:
+        """Remember how long an answer took, and the score of its first row."""
+        self.requests += 1
+        self._answers.append((seconds, scores[0]))
+
+    def answers(self, after: int) -> list[tuple[float, float]]:
+        """Seconds and first score of the answers beyond the first `after`, as far as they are remembered."""
+        new = max(0, self.requests - after)
+        return list(self._answers)[-new:] if new else []
 
     def predict(self, rows: Matrix) -> list[float]:
         """Score rows: the probability of the positive class, one a row."""

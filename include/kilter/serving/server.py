@@ -1,7 +1,8 @@
 """The model server: a bare ASGI application, because a row is scored in a tenth of a millisecond.
 
 POST /models/<model>/invocations   score rows
-GET  /models/<model>/ready         which version answers, and how much it answered; 503 while none does
+GET  /models/<model>/ready         which version answers; 503 while none does
+GET  /models/<model>/answers       seconds and scores of the newest answers, for whoever compares versions
 GET  /ping                         the process answers
 GET  /version                      the version of Kilter
 GET  /metrics                      what was answered, and the memory it took, for Prometheus
@@ -78,6 +79,9 @@ class ModelServer:
             case ["models", name, "ready"]:
                 _allow(scope, "GET")
                 return self._ready(name)
+            case ["models", name, "answers"]:
+                _allow(scope, "GET")
+                return self._answers(name, scope["query_string"])
             case ["ping"]:
                 return {"status": "up"}
             case ["version"]:
@@ -106,8 +110,7 @@ class ModelServer:
         rows = parse(body, model.signature, now)
         scores = model.predict(rows.matrix)
         seconds = time.perf_counter() - started
-        model.requests += 1
-        model.seconds += seconds
+        model.answered(seconds, scores)
         self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
         self._log.add(Entry(model.deployment, model.signature, request_id, now, seconds * 1000, rows, scores))
         return {"predictions": scores, "model_version": model.deployment.version, "request_id": request_id}
@@ -121,12 +124,20 @@ class ModelServer:
             "version": model.deployment.version,
             "digest": model.deployment.digest,
             "predictor": model.predictor,
-            "requests": model.requests,
-            "seconds": model.seconds,
         }
         if problem := self._models.problem(name):
             answer["problem"] = problem
         return answer
+
+    def _answers(self, name: str, query: bytes) -> dict[str, Any]:
+        """How long the newest answers took, and the score of the first row of each."""
+        model = self._find(name)
+        after = query.removeprefix(b"after=")
+        if not after.isdigit():
+            raise RefusedRequest(
+                400, f"query '{query.decode(errors='replace')}': give after=N, the answers known already"
+            )
+        return {"digest": model.deployment.digest, "requests": model.requests, "answers": model.answers(int(after))}
 
     def _find(self, name: str) -> LoadedModel:
         try:

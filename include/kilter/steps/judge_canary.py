@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kilter.core.canary import Arm, judge
 from kilter.core.verdict import Judgement, Verdict
 from kilter.errors import InputError
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
-    from kilter.stores.arms import Observer
+    from kilter.core.canary import Evidence
 
 STEP = StepInfo(stores=frozenset({"objects", "ledger", "router", "servers"}), memoised=False)
 _POLL = 0.3
@@ -35,42 +34,58 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Observe until passed, failed or the canary is down, at most `canary.maximum_duration`, and record it.
 
+    What was seen is kept in the ledger every few seconds: whoever runs this step again goes on from there.
+
     Raises:
         InputError: the rollout has ended, or is at another weight.
         UnavailableError: HAProxy does not answer.
     """
-    from kilter.stores.arms import Observer
-
-    model = context.spec.name
-    row = context.ledger.running_rollout(inputs.rollout, model)
+    row = context.ledger.running_rollout(inputs.rollout, context.spec.name)
     if row["weight"] != inputs.weight:
         raise InputError(f"rollout {inputs.rollout} is at weight {row['weight']}, not {inputs.weight}: run shift first")
     _apply(inputs.weight, context)
-    observer = Observer(context.router, context.servers, model)
-    judgement = _observe(inputs, observer, context)
+    judgement = _observe(inputs, _known(row["evidence"], inputs.weight, context), context)
     evidence = {"judgement": judgement.model_dump(mode="json")}
     context.ledger.advance_rollout(inputs.rollout, "shifting", inputs.weight, judgement.reason, evidence)
     context.log.info("canary at %d %%: %s: %s", inputs.weight, judgement.verdict, judgement.reason)
     return Outputs(verdict=judgement.verdict, reason=judgement.reason)
 
 
-def _observe(inputs: Inputs, observer: Observer, context: StepContext) -> Judgement:
+def _known(kept: object, weight: int, context: StepContext) -> Evidence:
+    """What the rollout has shown so far, with the step of this weight begun."""
+    from kilter.core.canary import Evidence
+
     rules = context.spec.canary
-    # At full weight the champion gets no requests: its figures from the weight before stand for it.
-    before = _last_champion(inputs.rollout, context) if inputs.weight == 100 else None
+    evidence = Evidence.model_validate(kept) if kept else Evidence(steps=len(rules.weights))
+    begun = len(evidence.bets) > rules.weights.index(weight)
+    return evidence if begun else evidence.begin(rules)
+
+
+def _observe(inputs: Inputs, evidence: Evidence, context: StepContext) -> Judgement:
+    from kilter.core.canary import judge
+    from kilter.stores.arms import Observer
+
+    rules = context.spec.canary
+    observer = Observer(context.router, context.servers, context.spec.name)
     started = reported = time.monotonic()
     deadline = started + rules.maximum_duration.total_seconds()
     while True:
         time.sleep(_POLL)
         _apply(inputs.weight, context)
-        arms = observer.observe()
-        judgement = judge(before or arms["champion"], arms["canary"], rules)
+        seen = observer.look()
+        if inputs.weight == 100:
+            evidence = evidence.after_alone(seen.look.canary, rules)
+        else:
+            evidence = evidence.after(seen.look, rules)
+        judgement = judge(evidence, rules, seen.up)
         now = time.monotonic()
-        decided = judgement.verdict in (Verdict.PASSED, Verdict.FAILED) or not arms["canary"].up
-        if decided or now >= deadline:
-            return judgement
-        if now - reported >= _REPORT:
+        over = judgement.verdict is not Verdict.INCONCLUSIVE or now >= deadline
+        if over or now - reported >= _REPORT:
             reported = now
+            context.ledger.keep_evidence(inputs.rollout, evidence.model_dump(mode="json"))
+        if over:
+            return judgement
+        if reported == now:
             context.log.info("canary at %d %% for %.0f s: %s", inputs.weight, now - started, judgement.reason)
 
 
@@ -81,12 +96,3 @@ def _apply(weight: int, context: StepContext) -> None:
         context.log.warning("HAProxy had lost the weights of %s: set to %d again", model, weight)
         context.router.wait_until_up(model, "canary")
         context.router.shift(model, weight)
-
-
-def _last_champion(rollout: int, context: StepContext) -> Arm:
-    """The champion's figures in the last judgement of this rollout below full weight; none if there was none."""
-    for event in reversed(context.ledger.rollout_events(rollout)):
-        judgement: dict[str, Any] | None = event["evidence"].get("judgement")
-        if judgement and event["weight"] < 100:
-            return Arm(**judgement["figures"]["champion"])
-    return Arm()

@@ -1,70 +1,73 @@
-"""Both arms of a canary, measured: requests, errors and refusals by the router, latency by the model servers.
-
-HAProxy knows its answer times only as a rolling mean in whole milliseconds, which mixes in requests
-from before; the servers keep sums, which can be subtracted.
-"""
+"""Both arms of a canary, measured: requests, errors and refusals by the router, answers by the model servers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kilter.core.canary import Arm
+import numpy as np
+
+from kilter.core.canary import Arm, Look
 from kilter.errors import UnavailableError
 from kilter.stores.deployment import ROLES, Role
 from kilter.stores.router import Counters, Router
-from kilter.stores.servers import Served, Servers
+from kilter.stores.servers import Answers, Servers
 
 
 @dataclass(frozen=True)
-class _Reading:
-    router: dict[Role, Counters]
-    servers: dict[Role, Served | None]
+class Seen:
+    """A look at both arms, and whether the canary's server passes its health check."""
+
+    look: Look
+    up: bool
+
+
+_NONE = 2**53
+"""More answers than a server ever gave: asks for none of them."""
 
 
 class Observer:
-    """Measures both arms from its making on.
+    """Looks at both arms, from its making on.
 
     Counters that fall were reset by a restart: what they show is then all new. A server that does
-    not answer adds no latency; its failed requests are the router's to count.
+    not answer shows no answers; its failed requests are the router's to count.
     """
 
     def __init__(self, router: Router, servers: Servers, model: str) -> None:
         self._router = router
         self._servers = servers
         self._model = model
-        self._last = self._read()
-        self._arms: dict[Role, Arm] = {role: Arm() for role in ROLES}
+        self._counters = router.counters(model)
+        self._answers: dict[Role, Answers | None] = {role: self._ask(role, _NONE) for role in ROLES}
 
-    def observe(self) -> dict[Role, Arm]:
-        """Read the counters, and return what each arm did since the observer was made.
+    def look(self) -> Seen:
+        """What both arms did since the last look.
 
         Raises:
             UnavailableError: the router does not answer.
         """
-        now = self._read()
-        for role in ROLES:
-            arm = self._arms[role]
-            requests, errors, refused = _grown(self._last.router[role], now.router[role])
-            answered, seconds = _served(self._last.servers[role], now.servers[role])
-            self._arms[role] = Arm(
-                requests=arm.requests + requests,
-                errors=arm.errors + errors,
-                refused=arm.refused + refused,
-                answered=arm.answered + answered,
-                seconds=arm.seconds + seconds,
-                up=now.router[role].up,
-            )
-        # A silent server keeps its last reading, so that what it says next is compared with that.
-        servers = {role: now.servers[role] or self._last.servers[role] for role in ROLES}
-        self._last = _Reading(now.router, servers)
-        return dict(self._arms)
+        before, self._counters = self._counters, self._router.counters(self._model)
+        arms = {role: self._arm(role, before[role]) for role in ROLES}
+        return Seen(Look(arms["champion"], arms["canary"]), self._counters["canary"].up)
 
-    def _read(self) -> _Reading:
-        return _Reading(self._router.counters(self._model), {role: self._ask(role) for role in ROLES})
+    def _arm(self, role: Role, before: Counters) -> Arm:
+        requests, errors, refused = _grown(before, self._counters[role])
+        answers = np.array(self._new_answers(role), dtype=np.float64).reshape(-1, 2)
+        return Arm(requests, errors, refused, seconds=answers[:, 0], scores=answers[:, 1])
 
-    def _ask(self, role: Role) -> Served | None:
+    def _new_answers(self, role: Role) -> list[tuple[float, float]]:
+        last = self._answers[role]
+        now = self._ask(role, last.requests if last else 0)
+        if now is None:
+            # A silent server keeps its last reading, so that what it says next is compared with that.
+            return []
+        if last and (now.digest != last.digest or now.requests < last.requests):
+            now = self._ask(role, 0) or now
+        self._answers[role] = now
+        return list(now.newest) if last else []
+
+    def _ask(self, role: Role, after: int) -> Answers | None:
         try:
-            return self._servers.served(role, self._model)
+            return self._servers.answers(role, self._model, after)
         except UnavailableError:
             return None
 
@@ -75,11 +78,3 @@ def _grown(before: Counters, after: Counters) -> tuple[int, int, int]:
     if any(new < old for new, old in zip(now, then, strict=True)):
         return now
     return now[0] - then[0], now[1] - then[1], now[2] - then[2]
-
-
-def _served(before: Served | None, after: Served | None) -> tuple[int, float]:
-    if after is None:
-        return 0, 0.0
-    if before is None or before.digest != after.digest or after.requests < before.requests:
-        return after.requests, after.seconds
-    return after.requests - before.requests, after.seconds - before.seconds

@@ -6,7 +6,7 @@ this file (`python -m kilter migrate`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,6 +143,7 @@ rollouts = Table(
     Column("weight", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("evidence", JSON),
 )
 OPEN_STATES = ("staged", "shifting")
 """States of a rollout that is under way; it ends `promoted` or `rolled_back`."""
@@ -363,6 +364,11 @@ class Ledger:
                 update(rollouts).where(rollouts.c.id == rollout).values(state=state, weight=weight, updated_at=_now())
             )
             self._event(connection, rollout, state, weight, reason, evidence)
+
+    def keep_evidence(self, rollout: int, evidence: Mapping[str, Any]) -> None:
+        """Keep what a rollout has shown so far, in place of what was kept before."""
+        with self.transaction() as connection:
+            connection.execute(update(rollouts).where(rollouts.c.id == rollout).values(evidence=dict(evidence)))
 
     def rollout(self, rollout: int) -> RowMapping:
         """One rollout; `InputError` when there is none."""

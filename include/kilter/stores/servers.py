@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,18 +19,18 @@ _ANSWER = 5.0
 
 
 @dataclass(frozen=True)
-class Served:
-    """What a server says of the version that it holds, counted since it loaded that version.
+class Answers:
+    """What a server says of the version that it holds.
 
     Args:
         digest: the version's digest.
-        requests: answers given with it.
-        seconds: time spent on them in all.
+        requests: answers given since it was loaded.
+        newest: seconds and first score of the newest of them.
     """
 
     digest: str
     requests: int
-    seconds: float
+    newest: Sequence[tuple[float, float]]
 
 
 class Servers:
@@ -92,22 +92,25 @@ class Servers:
         """Let the role hold nothing of this model, and say so: its server forgets it within a second."""
         write_deployment(self._objects, role, model, None)
 
-    def served(self, role: Role, model: str) -> Served:
-        """What the role's server counted for the version that it holds.
+    def answers(self, role: Role, model: str, after: int = 0) -> Answers:
+        """What the role's server answered beyond its first `after` answers.
 
         Raises:
             UnavailableError: the server does not answer, or holds no version of this model.
         """
-        answer = self._ready(role, model)
+        answer = self._get(role, f"models/{model}/answers?after={after}")
         if "requests" not in answer:
             raise UnavailableError(
                 f"the {role} server at {self._urls[role]} holds no version of '{model}'; it says: {answer}"
             )
-        return Served(answer["digest"], answer["requests"], answer["seconds"])
+        return Answers(answer["digest"], answer["requests"], [(seconds, score) for seconds, score in answer["answers"]])
 
     def _ready(self, role: Role, model: str) -> dict[str, Any]:
+        return self._get(role, f"models/{model}/ready")
+
+    def _get(self, role: Role, path: str) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = httpx.get(f"{self._urls[role]}/models/{model}/ready", timeout=_ANSWER).json()
+            answer: dict[str, Any] = httpx.get(f"{self._urls[role]}/{path}", timeout=_ANSWER).json()
         except (httpx.HTTPError, ValueError) as error:
             return {"error": str(error)}
         return answer

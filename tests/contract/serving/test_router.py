@@ -80,3 +80,17 @@ def test_a_silent_router_is_unavailable():
         Router("127.0.0.1:9").weights(MODEL)
     with pytest.raises(InputError, match="host:port"):
         Router("nowhere")
+
+
+def test_answers_are_told_by_the_server_itself_and_not_to_clients_of_the_router(installation):
+    made = installation.deploy("champion", 1)
+    for _ in range(3):
+        httpx.post(f"{installation.url('champion')}/models/{MODEL}/invocations", json=split({**KEYS, **ROW}))
+    told = installation.servers.answers("champion", MODEL)
+    assert told.digest == made.digest
+    assert len(installation.servers.answers("champion", MODEL, after=told.requests - 2).newest) == 2
+    seconds, score = told.newest[-1]
+    assert 0 < seconds < 5
+    assert 0 <= score <= 1
+    assert httpx.get(f"{installation.settings.endpoint}/models/{MODEL}/answers?after=0").status_code == 403
+    assert httpx.get(f"{installation.url('champion')}/models/{MODEL}/answers").status_code == 400
