@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kilter.encoding import Signature, encode
@@ -33,6 +34,13 @@ def test_missing_values_and_unknown_categories_become_nan():
     matrix = encoded([None, math.nan, 3], ["LAX", None, math.nan])
     assert np.isnan(matrix[:, 1]).all()
     assert np.isnan(matrix[:2, 0]).all()
+
+
+@pytest.mark.parametrize("number", [0, -0.0, 0.1, 1 / 3, 2**24 + 1, 2**40 + 1, 3.4e38, 1e-46, True, None, math.nan])
+@pytest.mark.parametrize("origin", ["EWR", "JFK", "LAX", "", None])
+def test_lists_of_a_request_become_what_columns_of_a_table_become(number, origin):
+    table = pd.DataFrame({"distance": [number, 2.5], "origin": [origin, "JFK"]}, dtype=object)
+    np.testing.assert_array_equal(encoded([number, 2.5], [origin, "JFK"]), encode(table, SIGNATURE))
 
 
 def test_columns_that_are_no_feature_are_ignored():
