@@ -50,7 +50,7 @@ frontend models
     stats uri /haproxy
     http-request deny if {{ path_beg /haproxy }} !{{ src 127.0.0.0/8 }}
     http-request deny if {{ path_end /answers }}
-    http-request return status 404 content-type application/json lf-string '{{"error": "no model at %[path,json(utf8s)]; models are at /models/<model>/invocations: {models}"}}' unless {known} || {{ path_beg /haproxy }}
+    http-request return status 404 content-type application/json lf-string '{{"error": "no model at %[path,json(utf8s)]; models are at /models/<model>/invocations and /v2/models/<model>/infer: {models}"}}' unless {known} || {{ path_beg /haproxy }}
 {choices}
 """
 
@@ -78,7 +78,10 @@ def render(settings: Settings, models: Sequence[str], listen: str | None = None)
         raise InputError(f"no models in {settings.models}: HAProxy needs at least one: set KILTER_MODELS")
     champion, canary = (_address(url, "http") for url in (settings.champion, settings.canary))
     by_name = any(_is_name(address) for address in (champion, canary))
-    conditions = {model: f"{{ path_beg /models/{model}/ }}" for model in models}
+    conditions = {
+        model: f"{{ path_beg /models/{model}/ /v2/models/{model}/ }} || {{ path /v2/models/{model} }}"
+        for model in models
+    }
     head = _HEAD.format(
         runtime=_bind(_address(settings.router, ""), listen),
         lookup=" resolvers names init-addr last,libc,none" if by_name else "",

@@ -12,7 +12,8 @@ SETTINGS = Settings.from_environment({})
 def test_every_model_has_a_back_end_with_both_roles():
     config = render(SETTINGS, ["delay", "fraud"])
     for model in ("delay", "fraud"):
-        assert f"use_backend {model} if {{ path_beg /models/{model}/ }}" in config
+        paths = f"{{ path_beg /models/{model}/ /v2/models/{model}/ }} || {{ path /v2/models/{model} }}"
+        assert f"use_backend {model} if {paths}" in config
         assert f"http-check send meth GET uri /models/{model}/ready" in config
     assert config.count("server champion 127.0.0.1:8901 weight 100 check") == 2
     assert config.count("server canary 127.0.0.1:8902 weight 0 check") == 2
