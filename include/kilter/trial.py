@@ -63,7 +63,7 @@ class TrialServer:
         self.url = f"{endpoint}/models/{model}/invocations"
         self._endpoint = endpoint
         self._ready = f"{endpoint}/models/{model}/ready"
-        self._client = httpx.Client(timeout=_TIMEOUT)
+        self._client = httpx.Client(timeout=_TIMEOUT, headers={"content-type": "application/json"})
 
     def __enter__(self) -> TrialServer:
         return self

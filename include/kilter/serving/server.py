@@ -1,11 +1,24 @@
 """The model server: a bare ASGI application, because a row is scored in a tenth of a millisecond.
 
-POST /models/<model>/invocations   score rows
+POST /models/<model>/invocations   score rows, in MLflow's protocol (`kilter.serving.request`)
 GET  /models/<model>/ready         which version answers; 503 while none does
 GET  /models/<model>/answers       seconds and scores of the newest answers, for whoever compares versions
+GET  /models/<model>/ping          a version answers
+GET  /models/<model>/version       the version of Kilter
+GET  /models/<model>/openapi.json  what can be asked of this model, and its page: /models/<model>/docs
 GET  /ping                         the process answers
 GET  /version                      the version of Kilter
 GET  /metrics                      what was answered, and the memory it took, for Prometheus
+GET  /openapi.json                 what can be asked of all models that are held, and its page: /docs
+
+The Open Inference Protocol (`kilter.serving.open_inference`), the last three also under …/versions/<version>:
+
+GET  /v2                           name and version of this server
+GET  /v2/health/live               the process answers
+GET  /v2/health/ready              a version of some model answers
+GET  /v2/models/<model>            its inputs and outputs
+GET  /v2/models/<model>/ready      a version answers
+POST /v2/models/<model>/infer      score rows
 """
 
 from __future__ import annotations
@@ -14,24 +27,26 @@ import asyncio
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import uvicorn
 
 import kilter
+from kilter.encoding import Signature
+from kilter.serving import open_inference, openapi
+from kilter.serving.call import JSON, Call, Receive, Scope
+from kilter.serving.docs_page import page
 from kilter.serving.metrics import CONTENT_TYPE, ServerMetrics
 from kilter.serving.models import LiveModels, LoadedModel
 from kilter.serving.prediction_log import Entry, PredictionLog
-from kilter.serving.request import RefusedRequest, parse
+from kilter.serving.request import RefusedRequest, Rows, parse
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Parse = Callable[[bytes, Signature, datetime], Rows]
 
 BODY_BYTES = 4 * 1024 * 1024
 _KEEP_ALIVE_SECONDS = 120
@@ -40,8 +55,18 @@ _FAREWELL_SECONDS = 0.7
 """How long a server answers on while it says that it is not ready; HAProxy's checks need half of it to notice."""
 _DRAIN_SECONDS = 5
 """How long what is in flight may take after that."""
+_DIGITS = 18
+"""Of a number of answers; Python refuses to read any number of them."""
 
+_HTML = b"text/html; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
+
+
+class Text(NamedTuple):
+    """An answer that is not JSON."""
+
+    content_type: bytes
+    content: bytes
 
 
 class ModelServer:
@@ -58,53 +83,109 @@ class ModelServer:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if scope["path"] == "/metrics":
-            await _reply(send, 200, [(b"content-type", CONTENT_TYPE)], self._metrics.text(self._models.held()))
-            return
-        request_id = uuid.uuid4().hex
-        headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
+        call, status, allowed = Call.of(scope, receive), 200, ""
         try:
-            status, content = 200, await self._answer(scope, receive, request_id)
+            content = await self._answer(call)
         except RefusedRequest as error:
-            status, content = error.status, {"error": str(error), "request_id": request_id}
-        if "model_version" in content:
-            headers.append((b"x-model-version", str(content["model_version"]).encode()))
-        await _reply(send, status, headers, _encode(content))
+            status, content, allowed = error.status, call.refusal(error), error.allowed
+        answer = content if isinstance(content, Text) else Text(JSON, _encode(content))
+        await _reply(send, status, call.headers(answer.content_type, allowed), answer.content)
 
-    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> dict[str, Any]:
-        match scope["path"].strip("/").split("/"):
+    async def _answer(self, call: Call) -> dict[str, Any] | Text:
+        match call.path.strip("/").split("/"):
             case ["models", name, "invocations"]:
-                _allow(scope, "POST")
-                return await self._invoke(name, receive, request_id)
-            case ["models", name, "ready"]:
-                _allow(scope, "GET")
-                return self._ready(name)
-            case ["models", name, "answers"]:
-                _allow(scope, "GET")
-                return self._answers(name, scope["query_string"])
-            case ["ping"]:
-                return {"status": "up"}
-            case ["version"]:
-                return {"version": kilter.__version__}
-            case _:
-                raise RefusedRequest(404, f"nothing at {scope['path']}: models are at /models/<model>/invocations")
+                return await self._measured(name, None, call, self._invoke)
+            case ["v2", "models", name, "infer"]:
+                return await self._measured(name, None, call, self._infer)
+            case ["v2", "models", name, "versions", version, "infer"]:
+                return await self._measured(name, version, call, self._infer)
+            case path:
+                answer = self._tell(path, call)
+                # Only now, so that what is nowhere is 404 by any method.
+                call.allow("GET")
+                return answer
 
-    async def _invoke(self, name: str, receive: Receive, request_id: str) -> dict[str, Any]:
+    def _tell(self, path: Sequence[str], call: Call) -> dict[str, Any] | Text:
+        """What there is to know at a path."""
+        match path:
+            case ["models", name, what]:
+                return self._about(name, what, call)
+            case ["v2", "models", name]:
+                return open_inference.metadata(self._find(name, None, call))
+            case ["v2", "models", name, "versions", version]:
+                return open_inference.metadata(self._find(name, version, call))
+            case ["v2", "models", name, "ready"]:
+                return self._ready_by_protocol(name, None, call)
+            case ["v2", "models", name, "versions", version, "ready"]:
+                return self._ready_by_protocol(name, version, call)
+            case _:
+                return self._of_itself("/".join(path), call)
+
+    def _about(self, name: str, what: str, call: Call) -> dict[str, Any] | Text:
+        """What there is to know of a model."""
+        match what:
+            case "ready":
+                return self._ready(name, call)
+            case "answers":
+                return self._answers(name, call)
+            case "ping":
+                self._find(name, None, call)
+                return {"status": "up"}
+            case "version":
+                self._find(name, None, call)
+                return {"version": kilter.__version__}
+            case "openapi.json" | "docs":
+                return _documentation(what, [self._find(name, None, call)])
+        raise _nothing_at(call)
+
+    def _of_itself(self, path: str, call: Call) -> dict[str, Any] | Text:
+        """What there is to know of the server."""
+        match path:
+            case "ping":
+                return {"status": "up"}
+            case "version":
+                return {"version": kilter.__version__}
+            case "metrics":
+                return Text(CONTENT_TYPE, self._metrics.text(self._models.held()))
+            case "openapi.json" | "docs":
+                return _documentation(path, self._models.held())
+            case "v2":
+                return {"name": "kilter", "version": kilter.__version__, "extensions": []}
+            case "v2/health/live":
+                return {"live": True}
+            case "v2/health/ready":
+                self._stays()
+                if not self._models.held():
+                    raise RefusedRequest(503, "no version of any model is loaded: deploy one")
+                return {"ready": True}
+        raise _nothing_at(call)
+
+    async def _measured(
+        self, name: str, version: str | None, call: Call, score: Callable[[LoadedModel, bytes, Call], dict[str, Any]]
+    ) -> dict[str, Any]:
         """Score the body, and count what came of it."""
-        version = None
+        call.allow("POST")
         try:
-            model = self._find(name)
-            version = model.deployment.version
-            return self._score(model, await _body(receive), request_id)
+            model = self._find(name, version, call)
+            call.require_json()
+            return score(model, await _body(call.receive), call)
         except RefusedRequest as error:
             # A name that is no model's comes from a client, who could make up any number of them.
-            self._metrics.refused("" if error.status == 404 else name, version, error.status)
+            self._metrics.refused("" if error.status == 404 else name, _version(call), error.status)
             raise
         except Exception:
-            self._metrics.refused(name, version, 500)
+            self._metrics.refused(name, _version(call), 500)
             raise
 
-    def _score(self, model: LoadedModel, body: bytes, request_id: str) -> dict[str, Any]:
+    def _invoke(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
+        _, scores = self._score(model, body, call, parse)
+        return {"predictions": scores, "model_version": model.deployment.version, "request_id": call.id}
+
+    def _infer(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
+        rows, scores = self._score(model, body, call, open_inference.parse)
+        return open_inference.answer(model, scores, rows.id or call.id)
+
+    def _score(self, model: LoadedModel, body: bytes, call: Call, parse: Parse) -> tuple[Rows, list[float]]:
         started = time.perf_counter()
         now = datetime.now(UTC)
         rows = parse(body, model.signature, now)
@@ -112,13 +193,17 @@ class ModelServer:
         seconds = time.perf_counter() - started
         model.answered(seconds, scores)
         self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
-        self._log.add(Entry(model.deployment, model.signature, request_id, now, seconds * 1000, rows, scores))
-        return {"predictions": scores, "model_version": model.deployment.version, "request_id": request_id}
+        self._log.add(Entry(model.deployment, model.signature, call.id, now, seconds * 1000, rows, scores))
+        return rows, scores
 
-    def _ready(self, name: str) -> dict[str, Any]:
-        model = self._find(name)
-        if self.leaving:
-            raise RefusedRequest(503, "this server is about to end: ask another")
+    def _ready_by_protocol(self, name: str, version: str | None, call: Call) -> dict[str, Any]:
+        self._find(name, version, call)
+        self._stays()
+        return {"name": name, "ready": True}
+
+    def _ready(self, name: str, call: Call) -> dict[str, Any]:
+        model = self._find(name, None, call)
+        self._stays()
         answer = {
             "model": name,
             "version": model.deployment.version,
@@ -129,17 +214,22 @@ class ModelServer:
             answer["problem"] = problem
         return answer
 
-    def _answers(self, name: str, query: bytes) -> dict[str, Any]:
+    def _answers(self, name: str, call: Call) -> dict[str, Any]:
         """How long the newest answers took, and the score of the first row of each."""
-        model = self._find(name)
-        after = query.removeprefix(b"after=")
-        if not after.isdigit():
+        model = self._find(name, None, call)
+        after = call.query.removeprefix(b"after=")
+        if not after.isdigit() or len(after) > _DIGITS:
             raise RefusedRequest(
-                400, f"query '{query.decode(errors='replace')}': give after=N, the answers known already"
+                400, f"query '{call.query.decode(errors='replace')}': give after=N, the answers known already"
             )
         return {"digest": model.deployment.digest, "requests": model.requests, "answers": model.answers(int(after))}
 
-    def _find(self, name: str) -> LoadedModel:
+    def _stays(self) -> None:
+        if self.leaving:
+            raise RefusedRequest(503, "this server is about to end: ask another")
+
+    def _find(self, name: str, version: str | None, call: Call) -> LoadedModel:
+        """The version that answers; `RefusedRequest` where there is none, or it is not the one that was asked for."""
         try:
             model = self._models.find(name)
         except KeyError:
@@ -147,6 +237,9 @@ class ModelServer:
         if model is None:
             problem = self._models.problem(name) or "nothing was deployed"
             raise RefusedRequest(503, f"no version of '{name}' is loaded: {problem}")
+        call.model = model
+        if version not in (None, str(model.deployment.version)):
+            raise RefusedRequest(404, f"no version '{version}' of '{name}' here: {model.deployment.version} answers")
         return model
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -167,9 +260,17 @@ async def _reply(send: Send, status: int, headers: list[tuple[bytes, bytes]], bo
     await send({"type": "http.response.body", "body": body})
 
 
-def _allow(scope: Scope, method: str) -> None:
-    if scope["method"] != method:
-        raise RefusedRequest(405, f"{scope['method']} {scope['path']}: only {method} is allowed here")
+def _documentation(what: str, models: Sequence[LoadedModel]) -> dict[str, Any] | Text:
+    document = openapi.document(models)
+    return document if what == "openapi.json" else Text(_HTML, page(document))
+
+
+def _nothing_at(call: Call) -> RefusedRequest:
+    return RefusedRequest(404, f"nothing at {call.path}: models are at /models/<model>/invocations, all of it at /docs")
+
+
+def _version(call: Call) -> int | None:
+    return call.model.deployment.version if call.model else None
 
 
 async def _body(receive: Receive) -> bytes:

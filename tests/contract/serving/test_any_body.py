@@ -24,7 +24,11 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from([*KEYS, *ROW, "no_such_column"])
-PATHS = st.sampled_from(["invocations", "ready", "", "x/y"]) | st.text(max_size=8)
+DATATYPES = st.sampled_from(["FP32", "FP64", "INT8", "UINT64", "BYTES", "BOOL"])
+INVOKE, INFER = f"/models/{MODEL}/invocations", f"/v2/models/{MODEL}/infer"
+PATHS = st.sampled_from(
+    ["invocations", "ready", "", "x/y", "openapi.json", "infer", "versions/1/infer", "health/live"]
+) | st.text(max_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ def ask(tmp_path_factory):
     models.refresh()
     server = ModelServer(models, log)
 
-    def one(body, path=f"/models/{MODEL}/invocations", method="POST"):
+    def one(body, path=INVOKE, method="POST"):
         sent = []
 
         async def receive():
@@ -47,7 +51,8 @@ def ask(tmp_path_factory):
         async def send(message):
             sent.append(message)
 
-        asyncio.run(server({"type": "http", "method": method, "path": path}, receive, send))
+        scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
+        asyncio.run(server(scope, receive, send))
         log.flush()
         return sent[0]["status"], json.loads(sent[1]["body"])
 
@@ -57,11 +62,13 @@ def ask(tmp_path_factory):
 def refused_or_answered(answer):
     status, content = answer
     assert status == 200 or 400 <= status < 500, content
-    assert content["request_id"]
     if status == 200:
-        assert all(0 <= score <= 1 for score in content["predictions"])
+        scores = content["predictions"] if "predictions" in content else content["outputs"][0]["data"]
+        assert all(0 <= score <= 1 for score in scores)
     else:
-        assert content["error"]
+        assert 0 < len(content["error"]) <= 2000
+        assert content["request_id"]
+        assert content["model_version"] == 1
 
 
 many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,8 +78,10 @@ many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCh
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 @example(b"[" * 1_000_000)
 @example(b'{"dataframe_records":[{"\\ud800":1}]}')
+@example(b'{"dataframe_records":[{"\\ud800":NaN}]}')
 def test_any_bytes(ask, body):
     refused_or_answered(ask(body))
+    refused_or_answered(ask(body, INFER))
 
 
 @many
@@ -82,8 +91,54 @@ def test_any_table(ask, columns, data):
 
 
 @many
+@given(
+    instances=st.lists(st.lists(JSON, min_size=len(ROW), max_size=len(ROW)), max_size=3) | st.lists(JSON, max_size=3)
+)
+def test_any_instances(ask, instances):
+    refused_or_answered(ask(json.dumps({"instances": instances}).encode()))
+
+
+def tensor(name, shape, datatype, data):
+    return {"name": name, "shape": shape, "datatype": datatype, "data": data}
+
+
+SHAPES = st.lists(st.integers(-1, 3) | st.sampled_from([len(ROW), 10**30]), max_size=3)
+TENSORS = st.builds(tensor, NAMES, SHAPES, DATATYPES | st.text(max_size=4), st.lists(JSON, max_size=3))
+
+
+@many
+@given(inputs=st.lists(TENSORS, max_size=3))
+def test_any_tensors(ask, inputs):
+    refused_or_answered(ask(json.dumps({"inputs": inputs}).encode(), INFER))
+
+
+@many
+@given(name=NAMES, shape=SHAPES | st.just([1]), datatype=DATATYPES, data=JSON | st.lists(JSON, min_size=1, max_size=1))
+@example(name="distance", shape=[1], datatype="FP32", data=[math.inf])
+@example(name="distance", shape=[1], datatype="FP64", data=[10**400])
+@example(name="origin", shape=[1], datatype="BYTES", data=["\ud800"])
+def test_any_tensor_among_good_ones(ask, name, shape, datatype, data):
+    good = {
+        column: tensor(column, [1], "BYTES" if isinstance(value, str) else "FP32", [value])
+        for column, value in {**KEYS, **ROW}.items()
+    }
+    inputs = list((good | {name: tensor(name, shape, datatype, data)}).values())
+    refused_or_answered(ask(json.dumps({"inputs": inputs}).encode(), INFER))
+
+
+@many
+@given(values=st.lists(JSON | st.floats(0, 2) | st.integers(0, 2), min_size=len(ROW), max_size=len(ROW)))
+@example(values=[0] * len(ROW))
+@example(values=[1e308] * len(ROW))
+def test_any_matrix(ask, values):
+    body = {"inputs": [tensor("all", [1, len(ROW)], "FP64", values)]}
+    refused_or_answered(ask(json.dumps(body).encode(), INFER))
+
+
+@many
 @given(name=NAMES, value=JSON | st.sampled_from([1e39, -1e39, 10**400, "9999-12-31T23:59:59-12:00", "\x00"]))
 @example(name="distance", value=math.inf)
+@example(name="distance", value="a" * 100_000)
 @example(name="flight_id", value="\ud800")
 @example(name="scheduled_departure", value="0001-01-01T00:00:00+12:00")
 def test_any_value_in_an_otherwise_good_row(ask, name, value):
@@ -93,5 +148,6 @@ def test_any_value_in_an_otherwise_good_row(ask, name, value):
 @many
 @given(path=PATHS, method=st.sampled_from(["GET", "POST", "PUT"]))
 def test_any_path_and_method(ask, path, method):
-    status, content = ask(b"{}", f"/models/{MODEL}/{path}", method)
-    assert status == 200 or 400 <= status < 500, content
+    for base in ("", f"/models/{MODEL}", "/v2", f"/v2/models/{MODEL}"):
+        status, content = ask(b"{}", f"{base}/{path}", method)
+        assert status == 200 or 400 <= status < 500, content

@@ -71,7 +71,11 @@ def test_an_unknown_model_is_404_and_one_without_a_version_503(champion):
 def test_a_wrong_method_path_or_size_is_refused(champion):
     assert champion.get(f"/models/{MODEL}/invocations").status_code == 405
     assert champion.get("/").status_code == 404
-    huge = champion.post(f"/models/{MODEL}/invocations", content=b" " * (BODY_BYTES + 1))
+    huge = champion.post(
+        f"/models/{MODEL}/invocations",
+        content=b" " * (BODY_BYTES + 1),
+        headers={"content-type": "application/json"},
+    )
     assert huge.status_code == 413
     assert invoke(champion, ROW).status_code == 200
 

@@ -70,6 +70,14 @@ def test_an_unknown_model_is_refused_with_the_cure(installation):
     assert MODEL in answer.json()["error"]
 
 
+def test_both_protocols_reach_the_back_end_and_a_longer_name_does_not(installation):
+    endpoint = installation.settings.endpoint
+    for path in (f"/models/{MODEL}/ping", f"/v2/models/{MODEL}", f"/v2/models/{MODEL}/ready"):
+        assert httpx.get(f"{endpoint}{path}").headers["x-model-version"] == "1", path
+    for path in (f"/v2/models/{MODEL}2", f"/v2/models/{MODEL}2/ready", "/v2"):
+        assert httpx.get(f"{endpoint}{path}").status_code == 404, path
+
+
 def test_a_weight_that_is_no_percentage_is_refused(installation):
     with pytest.raises(InputError, match="101"):
         installation.router.shift(MODEL, 101)

@@ -57,7 +57,8 @@ class Client:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(self._server({"type": "http", "method": method, "path": path}, receive, send))
+        scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
+        asyncio.run(self._server(scope, receive, send))
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
     def score(self, x: object, model: str = "m") -> int:

@@ -26,12 +26,23 @@ def split(columns, *data):
     return {"dataframe_split": {"columns": columns, "data": list(data)}}
 
 
-def test_both_forms_give_the_same_rows():
-    rows = parsed(split(["origin", "distance"], ["JFK", 7], [None, 8.5]))
-    records = parsed({"dataframe_records": [{"distance": 7, "origin": "JFK"}, {"distance": 8.5, "origin": None}]})
-    assert rows.matrix[:, 0].tolist() == [7.0, 8.5]
-    assert np.array_equal(rows.matrix, records.matrix, equal_nan=True)
-    assert rows.columns == records.columns == {"distance": (7, 8.5), "origin": ("JFK", None)}
+RECORDS = [{"distance": 7, "origin": "JFK"}, {"distance": 8.5, "origin": None}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        split(["origin", "distance"], ["JFK", 7], [None, 8.5]),
+        split(["origin", "distance"], ["JFK", 7], [None, 8.5]) | {"params": {}},
+        {"dataframe_records": RECORDS},
+        {"instances": RECORDS, "params": None},
+        {"instances": [[7, "JFK"], [8.5, None]]},
+    ],
+)
+def test_every_form_gives_the_same_rows(body):
+    rows = parsed(body)
+    assert np.array_equal(rows.matrix, [[7.0, 1.0], [8.5, np.nan]], equal_nan=True)
+    assert rows.columns == {"distance": (7, 8.5), "origin": ("JFK", None)}
 
 
 def test_entity_and_time_are_kept_for_the_log():
@@ -53,11 +64,28 @@ def test_without_entity_and_time_the_row_has_the_time_of_its_request():
         (b'{"dataframe_split": {"columns": ["\xff"], "data": []}}', "body: not JSON"),
         (b"[" * 100_000, "body: "),
         (b'{"dataframe_records": [{"distance": ' + b"[" * 100_000, "body: not JSON"),
-        (b'{"dataframe_records": [{"distance": NaN, "origin": null}]}', "body: not JSON"),
+        (b'{"dataframe_records": [{"distance": NaN, "origin": null}]}', "NaN at `$.dataframe_records[0].distance`"),
+        (
+            b'{"instances": [[1, "JFK"], [-Infinity, "JFK"]]}',
+            "-Infinity at `$.instances[1][0]`: a missing value is null",
+        ),
+        (b'{"dataframe_records": [{"distance": NaN, "origin": nil}]}', "body: not JSON: JSON is malformed"),
+        (b'{"instances": ["NaN", ' + b"[" * 100_000, "body: "),
         (b'{"dataframe_records": [{"distance": 1e999, "origin": null}]}', "out of range"),
         ([], "Expected `object`, got `array`"),
-        ({}, "give one of dataframe_split and dataframe_records"),
+        ({}, "give one of dataframe_split, dataframe_records and instances"),
         ({"inputs": [1]}, "unknown field `inputs`"),
+        ({"dataframe_records": RECORDS, "instances": RECORDS}, "give one of"),
+        ({"dataframe_split": None, "instances": RECORDS}, "`$.dataframe_split`"),
+        ({"instances": RECORDS, "params": {"temperature": 1}}, "params: got temperature"),
+        ({"instances": []}, "no rows"),
+        ({"instances": [1]}, "got `int` - at `$.instances[0]`"),
+        ({"instances": [[1, "JFK"], {"distance": 1, "origin": "JFK"}]}, "instances: records and lists are mixed"),
+        (
+            {"instances": [[1, "JFK"], [1]]},
+            "instances[1] has 1 values for 2 features: give them in this order: distance",
+        ),
+        ({"instances": [{"distance": 1, "origin": "JFK"}, {"distance": 1}]}, "instances[1] and [0] differ in: origin"),
         ({"dataframe_split": {"data": [[1]]}}, "missing required field `columns`"),
         (split([1], [1]), r"Expected `str`, got `int` - at `$.dataframe_split.columns[0]`"),
         (split(["distance", "origin"]), "no rows"),
