@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +46,8 @@ class Call:
                 call.content_type = value
             elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 call.id = value.decode()
-        call.id = call.id or uuid.uuid4().hex
+        # As unlikely to come twice as a UUID, in a third of its time.
+        call.id = call.id or os.urandom(16).hex()
         return call
 
     def allow(self, method: str) -> None:

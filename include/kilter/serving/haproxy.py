@@ -49,7 +49,7 @@ frontend models
     stats enable
     stats uri /haproxy
     http-request deny if {{ path_beg /haproxy }} !{{ src 127.0.0.0/8 }}
-    http-request deny if {{ path_end /answers }}
+    http-request deny if {{ path,url_dec -m reg /answers/*$ }}
     http-request return status 404 content-type application/json lf-string '{{"error": "no model at %[path,json(utf8s)]; models are at /models/<model>/invocations and /v2/models/<model>/infer: {models}"}}' unless {known} || {{ path_beg /haproxy }}
 {choices}
 """

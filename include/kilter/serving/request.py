@@ -167,8 +167,7 @@ def _columns(body: Body, signature: Signature) -> tuple[dict[str, Sequence[Any]]
 
 def _table(body: Body, signature: Signature) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
     """Column names and rows of values, from the one form that was given."""
-    given = (body.dataframe_split, body.dataframe_records, body.instances)
-    if sum(form is not UNSET for form in given) != 1:
+    if (body.dataframe_split is UNSET) + (body.dataframe_records is UNSET) + (body.instances is UNSET) != 2:
         raise RefusedRequest(400, "body: give one of dataframe_split, dataframe_records and instances")
     if body.dataframe_split is not UNSET:
         return body.dataframe_split.columns, _split_rows(body.dataframe_split)

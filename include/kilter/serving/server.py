@@ -88,8 +88,8 @@ class ModelServer:
             content = await self._answer(call)
         except RefusedRequest as error:
             status, content, allowed = error.status, call.refusal(error), error.allowed
-        answer = content if isinstance(content, Text) else Text(JSON, _encode(content))
-        await _reply(send, status, call.headers(answer.content_type, allowed), answer.content)
+        kind, text = content if isinstance(content, Text) else (JSON, _encode(content))
+        await _reply(send, status, call.headers(kind, allowed), text)
 
     async def _answer(self, call: Call) -> dict[str, Any] | Text:
         match call.path.strip("/").split("/"):
