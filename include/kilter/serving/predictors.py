@@ -20,7 +20,7 @@ from kilter.serving.trees import Trees, to_onnx, trying_rows
 
 TOLERANCE = 1e-6
 """How far a probability of the graph may be from XGBoost's; sums of float32 leaves in another order differ by less."""
-FEW_ROWS = 32
+FEW_ROWS = 12
 """Up to so many rows of a request, the graph is the quicker one."""
 _TRIED_ROWS = 2048
 _FATAL = 4

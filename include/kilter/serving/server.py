@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -59,6 +60,10 @@ _DIGITS = 18
 """Of a number of answers; Python refuses to read any number of them."""
 
 _HTML = b"text/html; charset=utf-8"
+_SWITCH_SECONDS = 0.0005
+"""How long the threads that load models and write the log may keep the interpreter while an answer waits for it; a tenth
+of Python's own value. It halves the longest answers while versions are swapped (docs/serving-speed.md)."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -305,6 +310,7 @@ def serve(server: ModelServer, host: str, port: int, log: logging.Logger) -> Non
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    sys.setswitchinterval(_SWITCH_SECONDS)
     log.info("model server listens on http://%s:%d", host, port)
     _Listener(config, server).run()
 

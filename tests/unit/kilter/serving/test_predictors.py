@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,20 @@ def test_an_onnx_file_is_served(tmp_path: Path) -> None:
     loaded = load(*committed(tmp_path, {"model.onnx": data}))
     assert loaded.predictor == "onnxruntime"
     assert loaded.predict(rows(50)) == pytest.approx(own_scores(booster, rows(50)).tolist(), abs=TOLERANCE)
+
+
+def test_a_server_loads_trees_without_the_package_that_imports_pandas(tmp_path: Path) -> None:
+    model, signature = tmp_path / "model.ubj", tmp_path / "signature.json"
+    model.write_bytes(saved(train(rounds=2)))
+    signature.write_text(SIGNATURE.model_dump_json())
+    script = (
+        "import sys, pathlib; from kilter.encoding import Signature; from kilter.serving.predictors import of_booster\n"
+        "model, signature = map(pathlib.Path, sys.argv[1:])\n"
+        "of_booster(model.read_bytes(), Signature.model_validate_json(signature.read_text()), 'm')\n"
+        "print(sorted({'xgboost', 'pandas', 'sklearn'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", script, str(model), str(signature)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 def committed(home: Any, files: dict[str, bytes]) -> tuple[FileObjects, Deployment]:
