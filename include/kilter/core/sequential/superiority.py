@@ -18,7 +18,7 @@ STAKES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.55, 0.8])
 and the mean of them is within log(8) of the best."""
 
 
-def effects(canary: Vector, champion: Vector, factor: float = 1.0, floor: float = 0.0) -> Vector:
+def effects(canary: Vector, champion: Vector, factor: float = 1.0, floor: float = -np.inf) -> Vector:
     """For each value of the canary the share that it exceeds among values of the champion that no other is compared with.
 
     Args:
