@@ -58,7 +58,7 @@ class GateReport(BaseModel):
     """Rows that came after the candidate's snapshot was frozen."""
     holdout: str
     look: int
-    """How often the candidate has been judged by now, each time by more labels."""
+    """By how many sets of rows the candidate has been judged, this one counted."""
     confidence: float
     """Of every interval at this look."""
     block: timedelta

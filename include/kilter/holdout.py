@@ -50,7 +50,7 @@ class Facts(BaseModel):
     incomparable: str = ""
     """Why there is a champion and it could not be scored on the rows."""
     look: int
-    """How often the candidate has been judged by now, this time counted."""
+    """By how many sets of rows the candidate has been judged, this one counted."""
     confidence: float
     """Of every interval at this look, two-sided."""
 

@@ -7,6 +7,7 @@ rollout and however long it is watched. The bets behind it: `kilter.core.sequent
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +60,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Look:
-    """Both arms since the last look. Where one request was put to both, their answers stand at the same places."""
+    """Both arms since the last look."""
 
     champion: Arm
     canary: Arm
@@ -108,7 +109,7 @@ class Evidence(BaseModel):
         """What is known after one more look, at a time when both arms get requests."""
         seconds, scores = np.append(self.seconds, look.champion.seconds), np.append(self.scores, look.champion.scores)
         kept = {"seconds": tuple(seconds[-REFERENCE:].tolist()), "scores": tuple(scores[-REFERENCE:].tolist())}
-        return self._bet(look, rules, alone=False).model_copy(update=kept)
+        return self._bet(look, rules, {}).model_copy(update=kept)
 
     def after_alone(self, canary: Arm, rules: Canary) -> Evidence:
         """What is known after one more look at a canary that gets all requests.
@@ -116,21 +117,23 @@ class Evidence(BaseModel):
         The champion's share so far and its last answers stand for it, as if they were exact.
         """
         champion = Arm(seconds=np.array(self.seconds), scores=np.array(self.scores))
-        return self._bet(Look(champion, canary), rules, alone=True)
+        first = self.bets[0]
+        known = {name: first[name].champion_hits / max(1, first[name].champion_requests) for name in _SHARES}
+        return self._bet(Look(champion, canary), rules, known)
 
     def against(self, measure: str) -> float:
         """Logarithm of the money won against *no worse than allowed*: the mean over all steps, begun or not."""
         begun = [_money(step[measure].worse) for step in self.bets]
         return float(np.logaddexp.reduce([*begun, *[0.0] * (self.steps - len(begun))]) - math.log(self.steps))
 
-    def _bet(self, look: Look, rules: Canary, alone: bool) -> Evidence:
-        first = self.bets[0]
-        known = {name: first[name].champion_hits / max(1, first[name].champion_requests) for name in _SHARES}
+    def _bet(self, look: Look, rules: Canary, known: Mapping[str, float]) -> Evidence:
+        """`known` has the champion's shares where the canary is alone."""
         bets = tuple(
-            {name: _after(name, bet, look, rules, known.get(name) if alone else None) for name, bet in step.items()}
-            for step in self.bets
+            {name: _after(name, bet, look, rules, known.get(name)) for name, bet in step.items()} for step in self.bets
         )
-        fine = {name: max(self.most_fine.get(name, 0.0), *(_money(step[name].fine) for step in bets)) for name in first}
+        fine = {
+            name: max(self.most_fine.get(name, 0.0), *(_money(step[name].fine) for step in bets)) for name in bets[0]
+        }
         requests = self.requests + look.canary.requests
         return self.model_copy(update={"bets": bets, "most_fine": fine, "requests": requests})
 

@@ -29,7 +29,10 @@ Inputs = ServerInputs
 
 
 def run(inputs: ServerInputs, context: StepContext) -> Outputs:
-    """Take what was put online last, score it in three ways, and judge the differences."""
+    """Take what was put online last, score it in three ways, and judge the differences.
+
+    With nothing online yet the server is asked about the newest rows of the holdout.
+    """
     from kilter.holdout import read_holdout
     from kilter.trial import TrialServer
 

@@ -72,22 +72,11 @@ def load(files: Mapping[str, bytes]) -> Booster:
     Raises:
         DataError: there is no model file, or it is no such model.
     """
-    if MODEL_FILE not in files:
-        raise DataError(f"no file '{MODEL_FILE}' among {', '.join(sorted(files))}: train the model again")
-    return Booster(read_booster(files[MODEL_FILE], MODEL_FILE))
-
-
-def read_booster(data: bytes, owner: str) -> Any:
-    """XGBoost's own booster, from UBJSON alone.
-
-    Args:
-        owner: what the bytes are, for the error.
-
-    Raises:
-        DataError: the bytes are no XGBoost model in UBJSON.
-    """
     import xgboost
 
+    if MODEL_FILE not in files:
+        raise DataError(f"no file '{MODEL_FILE}' among {', '.join(sorted(files))}: train the model again")
+    data = files[MODEL_FILE]
     try:
         # XGBoost would guess the format; UBJSON alone is taken, and JSON alone begins like it.
         if not data.startswith(b"{") or data[1:].lstrip()[:1] in (b'"', b"}"):
@@ -96,9 +85,9 @@ def read_booster(data: bytes, owner: str) -> Any:
         booster.load_model(bytearray(data))
     except (ValueError, xgboost.core.XGBoostError):
         raise DataError(
-            f"{owner} is no XGBoost model in UBJSON, the only format that is loaded: train it again"
+            f"{MODEL_FILE} is no XGBoost model in UBJSON, the only format that is loaded: train it again"
         ) from None
-    return booster
+    return Booster(booster)
 
 
 class Booster:

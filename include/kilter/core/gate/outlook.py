@@ -71,5 +71,5 @@ def _amount(measured: Measured, number: float) -> str:
 
 
 def _relation(measured: Measured) -> str:
-    words = "be at least" if measured.wanted == "at_least" else "be at most"
-    return f"{words} {measured.bound:.4g}{measured.unit}"
+    least, most = ("above", "below") if measured.strict else ("at least", "at most")
+    return f"be {least if measured.wanted == 'at_least' else most} {measured.bound:.4g}{measured.unit}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def confidence_at(look: int, confidence: float) -> float:
-    """The confidence of the intervals when a candidate is judged for the `look`-th time, from 1.
+    """The confidence of the intervals when a candidate is judged by its `look`-th set of rows, from 1.
 
     Whoever looks often enough sees what chance alone shows. So each further look may be wrong half as often
     as the one before; all looks together are wrong at most twice as often as the first alone. The idea is
