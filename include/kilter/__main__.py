@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -111,6 +112,8 @@ def _step(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.step import RunInfo, code_digest, run_step
     from kilter.stores.objects import open_objects
 
+    # Process 1 of a container has no default action for SIGTERM: without a handler only SIGKILL ends it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     folder = settings.models / options.model
     if options.code:
         found = f"{code_digest(folder)}:{load_spec(folder).digest()}"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import docker
 import psutil
 
-from kilter.demo.airflow import Airflow
+from kilter.demo.airflow import Airflow, database_url, make_database
 from kilter.services import Service, Services, executable, free_port
 from kilter.settings import Settings
 from kilter.stores.ledger import Ledger
@@ -82,6 +82,7 @@ class Live:
             hand_over(self.home / folder, USER)
         airflow = self.home / "airflow"
         airflow.mkdir()
+        make_database(airflow)
         (airflow / "passwords.json").write_text(json.dumps({"admin": self._password}))
         shutil.copytree(ROOT / "tests/engine/dags", airflow / "dags")
         shutil.copy(ROOT / "dags/model_validation.py", airflow / "dags")
@@ -143,7 +144,7 @@ class Live:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow / "passwords.json"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self._url}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow}/airflow.db",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(airflow),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self._port),
             "AIRFLOW__API__BASE_URL": self._url,

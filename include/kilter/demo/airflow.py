@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +19,22 @@ from kilter.errors import KilterError, UnavailableError
 ENDED = frozenset({"success", "failed"})
 _POLL = 0.5
 _PATIENCE = 600
+_BUSY_SECONDS = 60
+
+
+def database_url(home: Path) -> str:
+    """Airflow's SQLite database in its home folder; one who writes waits up to a minute for another to finish."""
+    return f"sqlite:///{home}/airflow.db?timeout={_BUSY_SECONDS}"
+
+
+def make_database(home: Path) -> None:
+    """Make the empty database, with a write-ahead log.
+
+    In SQLite's usual mode everybody who reads holds up everybody who writes, and on a slow disk the parts of Airflow
+    wait for each other until they give up. The mode stays with the file.
+    """
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        database.execute("PRAGMA journal_mode=WAL")
 
 
 class Airflow:
@@ -29,7 +48,7 @@ class Airflow:
     """
 
     def __init__(self, url: str, password: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._client = httpx.Client(base_url=url, timeout=_BUSY_SECONDS + 30)
         self._password = password
         self._command = command
         self._environment = environment

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from kilter.demo.airflow import database_url, make_database
 from kilter.errors import InputError, KilterError
 from kilter.services import Service, Services, executable, free_port
 from kilter.serving.haproxy import render
@@ -77,6 +78,7 @@ class Stack:
         for folder in (*_SHARED, "airflow", "mlflow", "haproxy"):
             (home / folder).mkdir(parents=True, exist_ok=True)
         (home / _MARK).write_text("{}")
+        make_database(home / "airflow")
         Ledger(self.settings.ledger).migrate()
         models = [folder.name for folder in model_folders(self.settings.models)]
         (home / "haproxy" / "haproxy.cfg").write_text(render(self.settings, models))
@@ -109,8 +111,7 @@ class Stack:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow / "passwords.json"),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
-            # SQLite has one writer at a time: on a busy machine others wait for longer than its usual five seconds.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow}/airflow.db?timeout=60",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url(airflow),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.airflow_port),
             "AIRFLOW__API__BASE_URL": self.airflow_url,
