@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import os
@@ -73,6 +74,22 @@ def _parser() -> argparse.ArgumentParser:
     lineage = _command(commands, "lineage", _lineage, "trace a model version as JSON", "kilter lineage flight_delay 2")
     lineage.add_argument("model", help="the model: a folder in include/models")
     lineage.add_argument("version", type=int, nargs="?", help="default the champion")
+
+    rollout = _command(
+        commands,
+        "rollout",
+        _rollout,
+        "see a model's rollout, hold it, let it go on, end it, or bring the predecessor back",
+        "kilter rollout abort flight_delay --reason 'complaints from Newark'",
+    )
+    rollout.add_argument(
+        "action",
+        choices=["status", "hold", "resume", "abort", "rollback"],
+        help="hold: all traffic to the champion, the candidate stays; resume: go on where it was held; abort: end the "
+        "rollout under way; rollback: the champion's predecessor takes over again",
+    )
+    rollout.add_argument("model", help="the model: a folder in include/models")
+    rollout.add_argument("--reason", default="", help="kept in the ledger, with the user's name")
 
     _command(commands, "migrate", _migrate, "make or upgrade the ledger's tables", "kilter migrate")
 
@@ -191,6 +208,24 @@ def _lineage(options: argparse.Namespace, settings: Settings) -> None:
             f"model '{options.model}' has no champion: name a version, or run {options.model}.continuous_training"
         )
     print(json.dumps(trace(options.model, version, registry, Ledger(settings.ledger)), indent=1))
+
+
+def _rollout(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.spec import load_spec
+    from kilter.step import StepContext, Stores
+    from kilter.steps import control_rollout
+
+    folder = settings.models / options.model
+    spec = load_spec(folder)
+    context = StepContext(spec, folder, Stores(settings, spec), control_rollout.STEP)
+    if options.action == "status":
+        from kilter.rollout_status import show
+
+        show(context)
+        return
+    reason = f"{options.reason or 'no reason given'} ({getpass.getuser()})"
+    outputs = control_rollout.run(control_rollout.Inputs(action=options.action, reason=reason), context)
+    print(f"rollout {outputs.rollout} of {options.model} version {outputs.version}: {outputs.state}")
 
 
 def _migrate(options: argparse.Namespace, settings: Settings) -> None:

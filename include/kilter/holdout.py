@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from kilter.core.uncertainty.blocks import blocks_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -80,9 +82,7 @@ class Holdout:
 
     def blocks(self, length: timedelta) -> Blocks:
         """The block of event time that each row lies in, as a number; with a length of zero each row has its own."""
-        if not length:
-            return np.arange(len(self.times), dtype=np.int64)
-        return self.times.astype("datetime64[us]").astype(np.int64) // (length // timedelta(microseconds=1))
+        return blocks_of(self.times, length)
 
 
 def read_holdout(objects: ObjectStore, key: str, spec: ModelSpec) -> Holdout:

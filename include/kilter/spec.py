@@ -397,12 +397,24 @@ class Canary(Section):
     """How traffic moves to a candidate, and how much worse than the champion it may be.
 
     What is compared may be looked at as often as one likes: a candidate that keeps to what is allowed is rolled back
-    with a chance of at most `alpha`, over the whole rollout.
+    with a chance of at most `alpha`, over the whole rollout, the shadow before it included.
+
+    `inconclusive` says what follows when a step's time is up without a clear verdict, or the canary's server stays down:
+    `hold` sends all traffic to the champion and keeps the candidate and its evidence for a person to resume or abort.
+    `second_rollout` says what a candidate does while another one is under way or not settled yet. With `sticky_header`
+    requests with one value of that header go to one version, as long as the weights do not change.
     """
 
     weights: tuple[Annotated[Integer, Field(ge=1, le=100)], ...] = (5, 25, 50, 100)
-    minimum_requests: Annotated[Integer, Field(ge=1, description="of the canary, at each weight")] = 50
-    maximum_duration: Annotated[PositiveDuration, Field(description="at each weight")] = timedelta(minutes=10)
+    minimum_requests: Annotated[Integer, Field(ge=1, description="of the canary, in the shadow and at each weight")] = (
+        500
+    )
+    maximum_duration: Annotated[PositiveDuration, Field(description="in the shadow and at each weight")] = timedelta(
+        minutes=10
+    )
+    inconclusive: Literal["hold", "roll_back"] = "hold"
+    second_rollout: Literal["wait", "supersede"] = "wait"
+    sticky_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
     alpha: Annotated[Number, Field(gt=0, le=0.2)] = 0.01
     allowed_error_rate: Annotated[
         Number, Field(ge=0, lt=1, description="how much greater the share of errors may be, and that of refusals")
@@ -422,6 +434,19 @@ class Canary(Section):
         if len(self.weights) < 2 or not rising or self.weights[-1] != 100:
             raise ValueError(f"weights {list(self.weights)} must rise and end with 100, such as [10, 50, 100]")
         return self
+
+
+class Watch(Section):
+    """When labels have told enough of a new champion: it is compared with its predecessor on the same requests.
+
+    Surely worse by more than `allowed_regression` of the primary metric, the predecessor takes over again; surely not, the
+    promotion is settled. `unproven` says what follows when labels of `within` (event time) tell neither.
+    """
+
+    allowed_regression: Annotated[Number, Field(gt=0)] = 0.01
+    minimum_rows: Annotated[Integer, Field(ge=30)] = 500
+    within: PositiveDuration = timedelta(days=90)
+    unproven: Literal["keep", "roll_back"] = "keep"
 
 
 class Drift(Section):
@@ -481,6 +506,7 @@ class ModelSpec(Section):
     evaluation: Evaluation
     gate: Gate
     canary: Canary = Field(default_factory=Canary)
+    watch: Watch = Watch()
     drift: Drift = Field(default_factory=Drift)
     arbiter: Arbiter = Arbiter()
     resources: Resources = Resources()

@@ -73,6 +73,18 @@ WAITING_RUNS = 8
 SERVED_CHECKS = frozenset({"prediction_parity", "serving_fitness"})
 """Checks that talk to a server with the candidate."""
 
+ACTION = Param(
+    "hold",
+    type="string",
+    enum=["hold", "resume", "abort", "rollback"],
+    title="What to do",
+    description=(
+        "hold: all traffic to the champion, keep the candidate; resume: go on where it was held; abort: end the rollout; "
+        "rollback: the champion's predecessor takes over again."
+    ),
+)
+ACTION_REASON = Param("", type="string", maxLength=1000, title="Reason", description="Kept in the ledger.")
+
 _CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"
 _HALF = "none: one of interval_start and interval_end was given without the other; give both or none"
 
@@ -118,6 +130,11 @@ def common(spec: ModelSpec, stage: str, doc: str | None) -> dict[str, Any]:
 def waiting_runs(spec: ModelSpec) -> dict[str, int]:
     """More runs at once where a run may wait for a person, so that it holds up no other candidate meanwhile."""
     return {} if spec.gate.approval == "never" else {"max_active_runs": WAITING_RUNS}
+
+
+def rollouts_at_once(spec: ModelSpec) -> dict[str, int]:
+    """A run that supersedes another must be able to begin beside it."""
+    return {"max_active_runs": WAITING_RUNS} if spec.canary.second_rollout == "supersede" else {}
 
 
 def check_steps(spec: ModelSpec, served: bool) -> list[str]:

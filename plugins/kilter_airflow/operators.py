@@ -21,6 +21,7 @@ from kilter_airflow.catalogue import spec_of
 from kilter_airflow.conditions import Conditional, Fact
 from kilter_airflow.job import Ended, StepJob
 from kilter_airflow.settings import RuntimeSettings
+from kilter_airflow.triggers import RolloutMovedTrigger
 
 if TYPE_CHECKING:
     from kilter_airflow.runtimes.docker import DockerRuntime
@@ -32,6 +33,9 @@ GPU_QUEUE = "gpu"
 """Their Celery queue, which workers on machines with GPUs take from; other executors know no queues."""
 GRACE = 3
 """Seconds a killed step gets to end; Airflow kills the task itself after five."""
+
+HELD_POLL = 2.0
+"""Seconds between two looks at a rollout that is held."""
 
 
 class StepOperator(Conditional, DockerOperator):
@@ -189,6 +193,26 @@ class StepOperator(Conditional, DockerOperator):
             raise AirflowException(f"{step}: something did not answer: {ended.sentence}")
         if ended.code:
             raise AirflowException(f"{step} failed with exit code {ended.code}: {ended.sentence}")
+
+
+class HoldableStepOperator(StepOperator):
+    """A step that judges a rollout. While the rollout is held the task waits without a worker; then the step goes on.
+
+    Its inputs name the `rollout`, and its outputs say whether it is `held`.
+    """
+
+    def execute(self, context: Context, event: str | None = None) -> dict[str, Any]:
+        """Run the step, again whenever it was held and is not any more; `event` is the state it then has."""
+        outputs = super().execute(context)
+        if outputs["held"]:
+            self.log.warning(
+                "held, all traffic is the champion's: %s. Go on with 'kilter rollout resume %s', end it with "
+                "'kilter rollout abort %s', or run %s.rollout_control",
+                outputs["reason"], self.model, self.model, self.model,
+            )  # fmt: skip
+            moved = RolloutMovedTrigger(HELD_POLL, rollout=int(self.inputs["rollout"]))
+            self.defer(trigger=moved, method_name="execute")
+        return outputs
 
 
 class StageOperator(Conditional, TriggerDagRunOperator):

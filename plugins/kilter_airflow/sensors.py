@@ -1,7 +1,8 @@
-"""Waiting for drift reports."""
+"""Waiting for what the ledger will hold: a drift report to decide on, or a rollout's turn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,14 +10,11 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowException
 
 from kilter.errors import KilterError
-from kilter_airflow.triggers import UndecidedReportTrigger, undecided_report
+from kilter_airflow.triggers import LedgerTrigger, TurnTrigger, UndecidedReportTrigger
 
 
-class EvidentlyDriftSensor(BaseSensorOperator):
-    """Wait until the ledger holds a drift report that no decision was taken on; return the report's key.
-
-    Looks once at once, then leaves the waiting to the triggerer. When `timeout` passes without a report, the task is
-    skipped.
+class LedgerSensor(BaseSensorOperator):
+    """Look into the ledger at once, then leave the waiting to the triggerer. When `timeout` passes, the task is skipped.
 
     Args:
         model: name of the model.
@@ -35,25 +33,50 @@ class EvidentlyDriftSensor(BaseSensorOperator):
         super().__init__(poke_interval=poke_interval, timeout=timeout, soft_fail=True, **kwargs)
         self.model = model
 
+    def trigger(self) -> LedgerTrigger:
+        """What it waits for."""
+        raise NotImplementedError
+
     def execute(self, context: Context) -> str:
-        """Return the report's key, or defer until there is one."""
+        """Return what was found, or defer until there is something."""
+        trigger = self.trigger()
         try:
-            key = undecided_report(self.model)
+            found = trigger.look()
         except KilterError as error:
             raise AirflowException(str(error)) from error
-        if key is not None:
-            return self._found(key)
-        self.defer(
-            trigger=UndecidedReportTrigger(self.model, self.poke_interval),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
+        if found is not None:
+            return self._found(found)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
         raise AssertionError("defer never returns")
 
-    def execute_complete(self, context: Context, event: dict[str, str]) -> str:
-        """Return the key that the trigger found."""
-        return self._found(event["report"])
+    def execute_complete(self, context: Context, event: str) -> str:
+        """Return what the trigger found."""
+        return self._found(event)
 
-    def _found(self, key: str) -> str:
-        self.log.info("drift report %s waits for a decision", key)
-        return key
+    def _found(self, found: str) -> str:
+        self.log.info("%s: found %s", self.task_id, found)
+        return found
+
+
+class EvidentlyDriftSensor(LedgerSensor):
+    """Wait until the ledger holds a drift report that no decision was taken on; return the report's key."""
+
+    def trigger(self) -> LedgerTrigger:
+        return UndecidedReportTrigger(self.poke_interval, model=self.model)
+
+
+class TurnSensor(LedgerSensor):
+    """Wait until no other candidate of the model is being rolled out, or promoted and not settled yet.
+
+    Args:
+        version: the candidate that waits; templated.
+    """
+
+    template_fields: Sequence[str] = ("version",)
+
+    def __init__(self, *, version: str | int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.version = version
+
+    def trigger(self) -> LedgerTrigger:
+        return TurnTrigger(self.poke_interval, model=self.model, version=int(self.version))

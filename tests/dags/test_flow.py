@@ -96,7 +96,7 @@ def test_the_canary_climbs_the_models_weights_and_always_ends_in_roll_back(
     copy_model(tmp_path / "train_delay", **{"weights: [10, 50, 100]": "weights: [25, 100]"})
     dag = parse(tmp_path, monkeypatch).dags["train_delay.canary_promotion"]
     order = [task.task_id for task in dag.topological_sort()]
-    assert order[:6] == ["stage", "shift_25", "judge_25", "shift_100", "judge_100", "promote"]
+    assert order[:6] == ["turn", "stage", "shadow", "canary_25", "canary_100", "promote"]
     assert dag.get_task("roll_back").is_teardown
     assert dag.get_task("roll_back").on_failure_fail_dagrun
     # A teardown of a setup would not run when that setup failed.

@@ -7,7 +7,6 @@ rollout and however long it is watched. The bets behind it: `kilter.core.sequent
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +20,6 @@ from kilter.core.verdict import Judgement, Verdict
 from kilter.spec import Canary
 
 NAME = "canary"
-REFERENCE = 500
-"""Answers of the champion that are kept, to stand for it when it gets no requests any more."""
-
 Vector = npt.NDArray[np.float64]
 
 _SHARES = ("errors", "refused")
@@ -57,13 +53,32 @@ class Arm:
     seconds: Vector = field(default_factory=_nothing)
     scores: Vector = field(default_factory=_nothing)
 
+    def plus(self, later: Arm) -> Arm:
+        """Both stretches of time as one."""
+        return Arm(
+            self.requests + later.requests,
+            self.errors + later.errors,
+            self.refused + later.refused,
+            np.append(self.seconds, later.seconds),
+            np.append(self.scores, later.scores),
+        )
+
 
 @dataclass(frozen=True)
 class Look:
-    """Both arms since the last look."""
+    """Both arms in the same stretch of time."""
 
-    champion: Arm
-    canary: Arm
+    champion: Arm = field(default_factory=Arm)
+    canary: Arm = field(default_factory=Arm)
+
+    def plus(self, later: Look) -> Look:
+        """Both stretches of time as one."""
+        return Look(self.champion.plus(later.champion), self.canary.plus(later.canary))
+
+    @property
+    def compares(self) -> bool:
+        """Whether both arms have requests; a look at one alone tells nothing, and what it saw would be lost."""
+        return bool(self.champion.requests and self.canary.requests)
 
 
 class Bet(BaseModel):
@@ -89,7 +104,7 @@ class Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int
-    """How many steps the rollout has in all."""
+    """How many steps the rollout has in all, the shadow among them."""
     requests: int = 0
     """Of the canary, in the step under way."""
     bets: tuple[dict[str, Bet], ...] = ()
@@ -97,45 +112,24 @@ class Evidence(BaseModel):
     does not live on what was won for it early."""
     most_fine: dict[str, float] = {}
     """The most that each measure's bets against *worse than allowed* had won at any time, as a logarithm."""
-    seconds: tuple[float, ...] = ()
-    """The champion's last answers."""
-    scores: tuple[float, ...] = ()
 
     def begin(self, rules: Canary) -> Evidence:
         """Begin the next step."""
         return self.model_copy(update={"requests": 0, "bets": (*self.bets, {name: Bet() for name in measures(rules)})})
 
     def after(self, look: Look, rules: Canary) -> Evidence:
-        """What is known after one more look, at a time when both arms get requests."""
-        seconds, scores = np.append(self.seconds, look.champion.seconds), np.append(self.scores, look.champion.scores)
-        kept = {"seconds": tuple(seconds[-REFERENCE:].tolist()), "scores": tuple(scores[-REFERENCE:].tolist())}
-        return self._bet(look, rules, {}).model_copy(update=kept)
-
-    def after_alone(self, canary: Arm, rules: Canary) -> Evidence:
-        """What is known after one more look at a canary that gets all requests.
-
-        The champion's share so far and its last answers stand for it, as if they were exact.
-        """
-        champion = Arm(seconds=np.array(self.seconds), scores=np.array(self.scores))
-        first = self.bets[0]
-        known = {name: first[name].champion_hits / max(1, first[name].champion_requests) for name in _SHARES}
-        return self._bet(Look(champion, canary), rules, known)
-
-    def against(self, measure: str) -> float:
-        """Logarithm of the money won against *no worse than allowed*: the mean over all steps, begun or not."""
-        begun = [_money(step[measure].worse) for step in self.bets]
-        return float(np.logaddexp.reduce([*begun, *[0.0] * (self.steps - len(begun))]) - math.log(self.steps))
-
-    def _bet(self, look: Look, rules: Canary, known: Mapping[str, float]) -> Evidence:
-        """`known` has the champion's shares where the canary is alone."""
-        bets = tuple(
-            {name: _after(name, bet, look, rules, known.get(name)) for name, bet in step.items()} for step in self.bets
-        )
+        """What is known after one more look."""
+        bets = tuple({name: _after(name, bet, look, rules) for name, bet in step.items()} for step in self.bets)
         fine = {
             name: max(self.most_fine.get(name, 0.0), *(_money(step[name].fine) for step in bets)) for name in bets[0]
         }
         requests = self.requests + look.canary.requests
         return self.model_copy(update={"bets": bets, "most_fine": fine, "requests": requests})
+
+    def against(self, measure: str) -> float:
+        """Logarithm of the money won against *no worse than allowed*: the mean over all steps, begun or not."""
+        begun = [_money(step[measure].worse) for step in self.bets]
+        return float(np.logaddexp.reduce([*begun, *[0.0] * (self.steps - len(begun))]) - math.log(self.steps))
 
 
 def judge(evidence: Evidence, rules: Canary, up: bool = True) -> Judgement:
@@ -182,27 +176,22 @@ def _missing(evidence: Evidence, rules: Canary) -> list[str]:
     return missing
 
 
-def _after(name: str, bet: Bet, look: Look, rules: Canary, known: float | None) -> Bet:
-    """A measure's bets after one more look; `known` is the champion's share where the canary is alone."""
+def _after(name: str, bet: Bet, look: Look, rules: Canary) -> Bet:
+    """A measure's bets after one more look."""
     if name in _SHARES:
-        return _share_after(bet, getattr(look.canary, name), getattr(look.champion, name), look, rules, known)
+        return _share_after(bet, getattr(look.canary, name), getattr(look.champion, name), look, rules)
     effect = _effects(name, look, rules)
     worse, fine = superiority.bets(effect, _allowed(name, rules))
     seen = {"hits": bet.hits + float(effect.sum()), "requests": bet.requests + len(effect)}
     return bet.model_copy(update={**seen, **_won(bet, worse, fine)})
 
 
-def _share_after(bet: Bet, hits: int, champion_hits: int, look: Look, rules: Canary, known: float | None) -> Bet:
+def _share_after(bet: Bet, hits: int, champion_hits: int, look: Look, rules: Canary) -> Bet:
     # A request that failed twice counts once: a share beyond 1 is none.
     requests, champion = look.canary.requests, look.champion.requests
     hits, champion_hits = min(hits, requests), min(champion_hits, champion)
-    if known is not None:
-        bound = known + rules.allowed_error_rate
-        worse, fine = rates.bets_on_one(bet.hits, bet.requests, hits, requests, bound)
-    else:
-        seen = Counts(bet.hits, bet.requests, bet.champion_hits, bet.champion_requests)
-        block = Counts(hits, requests, champion_hits, champion)
-        worse, fine = rates.bets(seen, block, rules.allowed_error_rate)
+    seen = Counts(bet.hits, bet.requests, bet.champion_hits, bet.champion_requests)
+    worse, fine = rates.bets(seen, Counts(hits, requests, champion_hits, champion), rules.allowed_error_rate)
     return Bet(
         hits=bet.hits + hits,
         requests=bet.requests + requests,

@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 from sqlalchemy.engine import RowMapping
 
+from kilter.core.rollout import OPEN
 from kilter.demo.airflow import ENDED, Airflow
 from kilter.demo.replay import Replay, months, next_month
 from kilter.errors import KilterError, UnavailableError
 from kilter.settings import Settings
 from kilter.spec import ModelSpec
-from kilter.stores.ledger import OPEN_STATES, Ledger
+from kilter.stores.ledger import Ledger
 from kilter.stores.objects import ObjectStore
 from kilter.stores.registry import Registry
 
@@ -201,7 +202,7 @@ class Loop:
 
 def _is_open(rollouts: Sequence[RowMapping]) -> bool:
     """Whether the newest of a model's rollouts is under way."""
-    return bool(rollouts) and rollouts[-1]["state"] in OPEN_STATES
+    return bool(rollouts) and rollouts[-1]["state"] in OPEN
 
 
 def _interval(start: datetime, end: datetime) -> dict[str, str]:

@@ -26,7 +26,9 @@ class Call:
 
     Args:
         id: the client's `x-request-id` where it is 1 to 64 letters, digits, dots, dashes or underscores; else a new one.
+        copy: whether somebody else got this request's answer already, from another version (`x-kilter-copy`).
         model: the version that answers, once it is found.
+        answer: how many seconds it took and the score of its first row, once there is one.
     """
 
     method: str
@@ -35,7 +37,9 @@ class Call:
     query: bytes = b""
     id: str = ""
     content_type: bytes = b""
+    copy: bool = False
     model: LoadedModel | None = None
+    answer: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Call:
@@ -46,6 +50,8 @@ class Call:
                 call.content_type = value
             elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 call.id = value.decode()
+            elif name == b"x-kilter-copy":
+                call.copy = True
         # As unlikely to come twice as a UUID, in a third of its time.
         call.id = call.id or os.urandom(16).hex()
         return call
@@ -77,6 +83,9 @@ class Call:
         headers = [(b"content-type", content_type), (b"x-request-id", self.id.encode())]
         if self.model is not None:
             headers.append((b"x-model-version", str(self.model.deployment.version).encode()))
+        if self.copy and self.answer:
+            seconds, score = self.answer
+            headers += [(b"x-kilter-seconds", repr(seconds).encode()), (b"x-kilter-score", repr(score).encode())]
         if allowed:
             headers.append((b"allow", allowed.encode()))
         return headers

@@ -49,7 +49,8 @@ frontend models
     stats enable
     stats uri /haproxy
     http-request deny if {{ path_beg /haproxy }} !{{ src 127.0.0.0/8 }}
-    http-request deny if {{ path,url_dec -m reg /answers/*$ }}
+    http-request deny if {{ path,url_dec -m reg /(answers|copies)/*$ }}
+    http-request del-header x-kilter-copy
     http-request return status 404 content-type application/json lf-string '{{"error": "no model at %[path,json(utf8s)]; models are at /models/<model>/invocations and /v2/models/<model>/infer: {models}"}}' unless {known} || {{ path_beg /haproxy }}
 {choices}
 """
@@ -60,6 +61,8 @@ backend {model}
     http-check expect status 200
     server champion {champion} weight 100 check
     server canary {canary} weight 0 check
+    # The champion again, asked only when no server with a weight is up: a canary that dies while it gets everything.
+    server fallback {champion} backup track {model}/champion
 """
 
 

@@ -25,6 +25,8 @@ ONNX_FILE = "model.onnx"
 POLL_SECONDS = 0.3
 REMEMBERED = 4096
 """Answers of a version that are remembered for whoever compares it with another."""
+WATCHED_SECONDS = 60.0
+"""How long a canary that was watched once takes requests without being watched: whoever compares it may have died."""
 
 
 class LoadedModel:
@@ -37,6 +39,16 @@ class LoadedModel:
         self.requests = 0
         self._answers: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
         self._predictor = predictor
+        self._watched_at: float | None = None
+
+    def watch(self) -> None:
+        """Note that somebody watches what it answers."""
+        self._watched_at = time.monotonic()
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether somebody watched it once, and nobody has for `WATCHED_SECONDS`."""
+        return self._watched_at is not None and time.monotonic() - self._watched_at > WATCHED_SECONDS
 
     @property
     def predictor(self) -> str:
@@ -103,7 +115,7 @@ class LiveModels:
         self, objects: ObjectStore, role: Role, names: Callable[[], Iterable[str]], log: logging.Logger
     ) -> None:
         self._objects = objects
-        self._role = role
+        self.role = role
         self._names = names
         self._log = log
         self._loaded: dict[str, LoadedModel | None] = {}
@@ -140,7 +152,7 @@ class LiveModels:
         """Compare every model with its desired state, and load what differs."""
         for model in self._names():
             try:
-                self._follow(model, read_deployment(self._objects, self._role, model))
+                self._follow(model, read_deployment(self._objects, self.role, model))
                 self._problems.pop(model, None)
             except NotDeployed as error:
                 # A role that holds nothing yet is no problem; one whose desired state was lost keeps what it has.
@@ -155,7 +167,7 @@ class LiveModels:
             return
         if desired is None:
             self._loaded[model] = None
-            self._log.info("%s: holds nothing of %s any more", self._role, model)
+            self._log.info("%s: holds nothing of %s any more", self.role, model)
             return
         started = time.monotonic()
         loaded = load(self._objects, desired)
@@ -172,13 +184,13 @@ class LiveModels:
             "predictor": loaded.predictor,
             "seconds": round(seconds, 3),
         }
-        self._log.info("%s: holds %s", self._role, json.dumps(fact))
+        self._log.info("%s: holds %s", self.role, json.dumps(fact))
 
     def _report(self, model: str, problem: str) -> None:
         self._loaded.setdefault(model, None)
         if self._problems.get(model) != problem:
             self._problems[model] = problem
-            self._log.error("%s: %s stays as it is: %s", self._role, model, problem)
+            self._log.error("%s: %s stays as it is: %s", self.role, model, problem)
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
@@ -186,4 +198,4 @@ class LiveModels:
                 self.refresh()
             except Exception:
                 # The thread must outlive any fault: without it the server would never swap again.
-                self._log.exception("%s: cannot follow the desired state", self._role)
+                self._log.exception("%s: cannot follow the desired state", self.role)

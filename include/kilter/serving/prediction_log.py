@@ -25,6 +25,7 @@ from kilter.spec import Feature
 from kilter.stores.deployment import Deployment, Role
 from kilter.stores.objects import ObjectStore
 from kilter.stores.parquet import to_parquet
+from kilter.stores.predictions import SHADOW
 
 FLUSH_SECONDS = 1.0
 BUFFER_ROWS = 200_000
@@ -42,6 +43,8 @@ class Entry:
     latency_ms: float
     rows: Rows
     scores: Sequence[float]
+    copy: bool = False
+    """Whether another version's answer went to the client: logged with the role `shadow`."""
 
 
 class PredictionLog:
@@ -144,7 +147,7 @@ def to_table(group: Sequence[Entry], role: Role) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "request_id": pa.array(repeated(entry.request_id for entry in group), pa.string()),
         "logged_at": pa.array(repeated(entry.logged_at for entry in group), _TIME),
-        "role": pa.repeat(pa.scalar(role, pa.string()), rows),
+        "role": pa.array(repeated(SHADOW if entry.copy else role for entry in group), pa.string()),
         "model_version": pa.repeat(pa.scalar(deployment.version, pa.int64()), rows),
         "digest": pa.repeat(pa.scalar(deployment.digest, pa.string()), rows),
         signature.entity: pa.array([key for entry in group for key in entry.rows.entities], pa.string()),

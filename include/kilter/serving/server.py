@@ -3,6 +3,7 @@
 POST /models/<model>/invocations   score rows, in MLflow's protocol (`kilter.serving.request`)
 GET  /models/<model>/ready         which version answers; 503 while none does
 GET  /models/<model>/answers       seconds and scores of the newest answers, for whoever compares versions
+GET  /models/<model>/copies        the newest requests, kept while somebody asks, to be copied to another version
 GET  /models/<model>/ping          a version answers
 GET  /models/<model>/version       the version of Kilter
 GET  /models/<model>/openapi.json  what can be asked of this model, and its page: /models/<model>/docs
@@ -28,6 +29,7 @@ import logging
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from types import FrameType
@@ -40,9 +42,10 @@ import kilter
 from kilter.encoding import Signature
 from kilter.serving import open_inference, openapi
 from kilter.serving.call import JSON, Call, Receive, Scope
+from kilter.serving.copies import Copies
 from kilter.serving.docs_page import page
 from kilter.serving.metrics import CONTENT_TYPE, ServerMetrics
-from kilter.serving.models import LiveModels, LoadedModel
+from kilter.serving.models import WATCHED_SECONDS, LiveModels, LoadedModel
 from kilter.serving.prediction_log import Entry, PredictionLog
 from kilter.serving.request import RefusedRequest, Rows, parse
 
@@ -81,6 +84,7 @@ class ModelServer:
         self._models = models
         self._log = log
         self._metrics = ServerMetrics()
+        self._copies: defaultdict[str, Copies] = defaultdict(Copies)
         self.leaving = False
         """Whether it will soon end, and wants no more requests."""
 
@@ -133,6 +137,9 @@ class ModelServer:
                 return self._ready(name, call)
             case "answers":
                 return self._answers(name, call)
+            case "copies":
+                self._find(name, None, call)
+                return self._copies[name].after(_known(call))
             case "ping":
                 self._find(name, None, call)
                 return {"status": "up"}
@@ -170,17 +177,30 @@ class ModelServer:
     ) -> dict[str, Any]:
         """Score the body, and count what came of it."""
         call.allow("POST")
+        body, status = b"", 200
         try:
             model = self._find(name, version, call)
             call.require_json()
-            return score(model, await _body(call.receive), call)
+            body = await _body(call.receive)
+            return score(model, body, call)
         except RefusedRequest as error:
-            # A name that is no model's comes from a client, who could make up any number of them.
-            self._metrics.refused("" if error.status == 404 else name, _version(call), error.status)
+            status = error.status
             raise
         except Exception:
-            self._metrics.refused(name, _version(call), 500)
+            status = 500
             raise
+        finally:
+            self._count(name, call, body, status)
+
+    def _count(self, name: str, call: Call, body: bytes, status: int) -> None:
+        """Count what came of a request; a copy is nobody's and counts for nothing."""
+        if call.copy:
+            return
+        if status != 200:
+            # A name that is no model's comes from a client, who could make up any number of them.
+            self._metrics.refused("" if status == 404 else name, _version(call), status)
+        if name in self._copies and self._copies[name].wanted:
+            self._copies[name].keep(call, body, status)
 
     def _invoke(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
         _, scores = self._score(model, body, call, parse)
@@ -196,9 +216,11 @@ class ModelServer:
         rows = parse(body, model.signature, now)
         scores = model.predict(rows.matrix)
         seconds = time.perf_counter() - started
-        model.answered(seconds, scores)
-        self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
-        self._log.add(Entry(model.deployment, model.signature, call.id, now, seconds * 1000, rows, scores))
+        call.answer = seconds, scores[0]
+        if not call.copy:
+            model.answered(seconds, scores)
+            self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
+        self._log.add(Entry(model.deployment, model.signature, call.id, now, seconds * 1000, rows, scores, call.copy))
         return rows, scores
 
     def _ready_by_protocol(self, name: str, version: str | None, call: Call) -> dict[str, Any]:
@@ -209,6 +231,8 @@ class ModelServer:
     def _ready(self, name: str, call: Call) -> dict[str, Any]:
         model = self._find(name, None, call)
         self._stays()
+        if self._models.role == "canary" and model.unwatched:
+            raise RefusedRequest(503, f"nobody has watched this canary for {WATCHED_SECONDS:g} s: it wants no requests")
         answer = {
             "model": name,
             "version": model.deployment.version,
@@ -222,12 +246,9 @@ class ModelServer:
     def _answers(self, name: str, call: Call) -> dict[str, Any]:
         """How long the newest answers took, and the score of the first row of each."""
         model = self._find(name, None, call)
-        after = call.query.removeprefix(b"after=")
-        if not after.isdigit() or len(after) > _DIGITS:
-            raise RefusedRequest(
-                400, f"query '{call.query.decode(errors='replace')}': give after=N, the answers known already"
-            )
-        return {"digest": model.deployment.digest, "requests": model.requests, "answers": model.answers(int(after))}
+        after = _known(call)
+        model.watch()
+        return {"digest": model.deployment.digest, "requests": model.requests, "answers": model.answers(after)}
 
     def _stays(self) -> None:
         if self.leaving:
@@ -257,6 +278,14 @@ class ModelServer:
         await asyncio.to_thread(self._models.stop)
         await asyncio.to_thread(self._log.stop)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _known(call: Call) -> int:
+    """How many the caller knows already, of what it asks for more."""
+    after = call.query.removeprefix(b"after=")
+    if not after.isdigit() or len(after) > _DIGITS:
+        raise RefusedRequest(400, f"query '{call.query.decode(errors='replace')}': give after=N, those known already")
+    return int(after)
 
 
 async def _reply(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from kilter.keys import prediction_span
 from kilter.spec import ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -48,10 +46,11 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.stores.labels import known_labels
     from kilter.stores.objects import commit_dataset
     from kilter.stores.parquet import to_parquet
+    from kilter.stores.predictions import logged_predictions
 
     spec = context.spec
     check_interval(context.objects, spec.name, inputs.start, inputs.end)
-    predictions = _predictions(context, inputs.start, inputs.end)
+    predictions = logged_predictions(context.objects, spec, inputs.start, inputs.end)
     labels = known_labels(context.objects, spec, inputs.end, since=inputs.start)
     window = _join(predictions, labels, spec)
     labelled = window.num_rows - window[spec.label.column].null_count
@@ -66,23 +65,6 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(window=manifest.key, rows=window.num_rows, labelled=labelled)
 
 
-def _predictions(context: StepContext, start: datetime, end: datetime) -> pd.DataFrame:
-    """Logged predictions of the window; log objects outside are skipped by name."""
-    import pandas as pd
-
-    from kilter.stores.parquet import from_parquet
-
-    frames = []
-    for key in context.objects.list(f"predictions/{context.spec.name}/"):
-        first, last = prediction_span(key)
-        if first < end and last + timedelta(seconds=1) > start:
-            frames.append(from_parquet(context.objects.get(key), context.objects.uri(key)).to_pandas())
-    if not frames:
-        return pd.DataFrame()
-    rows = pd.concat(frames, ignore_index=True)
-    return rows[rows[context.spec.timestamp].between(start, end, inclusive="left")]
-
-
 def _join(predictions: pd.DataFrame, labels: pd.DataFrame, spec: ModelSpec) -> pa.Table:
     import pyarrow as pa
 
@@ -90,10 +72,7 @@ def _join(predictions: pd.DataFrame, labels: pd.DataFrame, spec: ModelSpec) -> p
     if predictions.empty:
         return schema.empty_table()
     key = [spec.entity, spec.timestamp]
-    ordered = predictions.sort_values([*key[::-1], "logged_at", "request_id"], kind="stable")
-    named = ordered[spec.entity].notna()
-    last = ordered[~named | ~ordered.duplicated(key, keep="last")]
-    joined = last.merge(labels[[*key, spec.label.column]], on=key, how="left", validate="many_to_one")
+    joined = predictions.merge(labels[[*key, spec.label.column]], on=key, how="left", validate="many_to_one")
     joined[spec.label.column] = joined[spec.label.column].astype("Int8")
     return pa.Table.from_pandas(joined.reindex(columns=schema.names), schema=schema, preserve_index=False)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kilter.champion import champion_of, lost_alias
 from kilter.errors import InputError
+from kilter.rollout import roll_back
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -32,13 +33,16 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     A rollout that cannot be staged stays open for a retry: `roll_back` ends it.
 
+    Another rollout under way, or one that labels have not settled, is superseded where `canary.second_rollout` says so.
+
     Raises:
-        InputError: the version is the champion already, another version is being rolled out, or the
+        InputError: the version is the champion already, another version is being rolled out or not settled yet, or the
             champion's alias was lost.
         UnavailableError: a model server does not load its version, or HAProxy does not answer.
     """
     model = context.spec.name
     candidate = context.registry.version(model, inputs.version)
+    _make_way(candidate.version, context)
     rollout = context.ledger.begin_rollout(model, candidate.version, _champion(inputs.version, context))
     row = context.ledger.rollout(rollout)
     if row["champion"] is None:
@@ -46,6 +50,25 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         return Outputs(rollout=rollout, first=True)
     _load(row, context)
     return Outputs(rollout=rollout, first=False)
+
+
+def _make_way(candidate: int, context: StepContext) -> None:
+    """End what another candidate has under way, or refuse to begin."""
+    model, ledger = context.spec.name, context.ledger
+    other = ledger.in_the_way(model, candidate)
+    if other is None:
+        return
+    if context.spec.canary.second_rollout == "wait":
+        raise InputError(
+            f"model '{model}': version {other['candidate']} (rollout {other['id']}, {other['state']}) is being rolled out: "
+            f"wait until it has ended or is settled, abort it, or set canary.second_rollout: supersede, before version "
+            f"{candidate} begins"
+        )
+    reason = f"superseded by version {candidate}"
+    if other["state"] == "promoted":
+        ledger.advance_rollout(other["id"], "settled", 0, f"{reason} before labels told", {})
+    else:
+        roll_back(other, reason, context)
 
 
 def _champion(candidate: int, context: StepContext) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from kilter.core.canary import Arm, Look
 from kilter.errors import UnavailableError
 from kilter.stores.deployment import ROLES, Role
 from kilter.stores.router import Counters, Router
-from kilter.stores.servers import Answers, Servers
+from kilter.stores.servers import Answer, Answers, Copy, Servers
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Seen:
     up: bool
 
 
+_OK = 200
+_AT_ONCE = 100
 _NONE = 2**53
 """More answers than a server ever gave: asks for none of them."""
 
@@ -70,6 +73,56 @@ class Observer:
             return self._servers.answers(role, self._model, after)
         except UnavailableError:
             return None
+
+
+class Mirror:
+    """Sends copies of the requests that one role answers to the other, and looks at both answers.
+
+    Users see nothing of it. It copies one after the other, up to `_AT_ONCE` a look: of a busy server it is a sample.
+
+    Args:
+        source: the role that users ask.
+    """
+
+    def __init__(self, servers: Servers, model: str, source: Role) -> None:
+        self._servers = servers
+        self._model = model
+        self._source = source
+        self._target: Role = "canary" if source == "champion" else "champion"
+        self._kept = 0
+        self._new()
+
+    def look(self) -> Look:
+        """Both arms on the same requests since the last look; nothing while the source does not answer.
+
+        Seconds are those of the same requests. Scores are those of neighbours: a score that differs from the other's by a
+        hair on every request is no shift.
+        """
+        pairs = [(copy.answer, self._servers.repeat(self._target, copy)) for copy in self._new()[:_AT_ONCE]]
+        both = [(first, second) for first, second in pairs if first.status == second.status == _OK]
+        source = _arm([first for first, _ in pairs], [first for first, _ in both])
+        target = _arm([second for _, second in pairs], [second for _, second in both])
+        target = replace(target, scores=np.roll(target.scores, 1))
+        return Look(source, target) if self._source == "champion" else Look(target, source)
+
+    def _new(self) -> list[Copy]:
+        try:
+            kept, copies = self._servers.copies(self._source, self._model, self._kept)
+        except UnavailableError:
+            return []
+        # A server that restarted counts anew.
+        self._kept = kept
+        return copies
+
+
+def _arm(asked: Sequence[Answer], compared: Sequence[Answer]) -> Arm:
+    return Arm(
+        requests=len(asked),
+        errors=sum(answer.status >= 500 for answer in asked),
+        refused=sum(400 <= answer.status < 500 for answer in asked),
+        seconds=np.array([answer.seconds for answer in compared]),
+        scores=np.array([answer.score for answer in compared]),
+    )
 
 
 def _grown(before: Counters, after: Counters) -> tuple[int, int, int]:

@@ -35,6 +35,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.types import TypeDecorator
 
+from kilter.core.rollout import OPEN, PROMOTED, State, may_precede, resumed
 from kilter.errors import InputError, UnavailableError
 
 
@@ -145,9 +146,7 @@ rollouts = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("evidence", JSON),
 )
-OPEN_STATES = ("staged", "shifting")
-"""States of a rollout that is under way; it ends `promoted` or `rolled_back`."""
-_is_open = rollouts.c.state.in_(OPEN_STATES)
+_is_open = rollouts.c.state.in_(OPEN)
 Index("one_open_rollout_a_model", rollouts.c.model, unique=True, sqlite_where=_is_open, postgresql_where=_is_open)
 
 rollout_events = Table(
@@ -357,13 +356,38 @@ class Ledger:
             self._event(connection, identity, "staged", 0, f"version {candidate} staged", {})
         return identity
 
-    def advance_rollout(self, rollout: int, state: str, weight: int, reason: str, evidence: dict[str, Any]) -> None:
-        """Move a rollout to a state and weight, with its reason and evidence, in one transaction."""
+    def advance_rollout(self, rollout: int, state: State, weight: int, reason: str, evidence: dict[str, Any]) -> None:
+        """Move a rollout to a state and weight, with its reason and evidence, in one transaction.
+
+        Raises:
+            InputError: nothing leads there from the state that it is in: somebody else moved it meanwhile.
+        """
+        self._move(rollout, may_precede(state), state, weight, reason, evidence)
+
+    def resume_rollout(self, rollout: int, reason: str) -> None:
+        """Let a held rollout go on where it was held.
+
+        Raises:
+            InputError: it is not held.
+        """
+        weight = self.rollout(rollout)["weight"]
+        self._move(rollout, ("held",), resumed(weight), weight, reason, {})
+
+    def _move(
+        self, rollout: int, before: Sequence[State], state: State, weight: int, reason: str, evidence: dict[str, Any]
+    ) -> None:
+        same = (rollouts.c.id == rollout, rollouts.c.state.in_(before))
         with self.transaction() as connection:
-            connection.execute(
-                update(rollouts).where(rollouts.c.id == rollout).values(state=state, weight=weight, updated_at=_now())
+            moved = connection.execute(
+                update(rollouts).where(*same).values(state=state, weight=weight, updated_at=_now())
             )
-            self._event(connection, rollout, state, weight, reason, evidence)
+            if moved.rowcount:
+                self._event(connection, rollout, state, weight, reason, evidence)
+        if not moved.rowcount:
+            raise InputError(
+                f"ledger: rollout {rollout} is {self.rollout(rollout)['state']}, from where nothing leads to {state}: "
+                f"it must be {' or '.join(before)}"
+            )
 
     def keep_evidence(self, rollout: int, evidence: Mapping[str, Any]) -> None:
         """Keep what a rollout has shown so far, in place of what was kept before."""
@@ -384,7 +408,7 @@ class Ledger:
             raise InputError(
                 f"ledger: rollout {rollout} is of model '{row['model']}', not '{model}': give its own model"
             )
-        if row["state"] not in OPEN_STATES:
+        if row["state"] not in OPEN:
             raise InputError(
                 f"ledger: rollout {rollout} of '{model}' version {row['candidate']} ended {row['state']}: stage the version again"
             )
@@ -392,7 +416,7 @@ class Ledger:
 
     def open_rollout(self, model: str) -> RowMapping | None:
         """The rollout of a model that is under way, if any."""
-        return next((row for row in self.rollouts(model) if row["state"] in OPEN_STATES), None)
+        return next((row for row in self.rollouts(model) if row["state"] in OPEN), None)
 
     def newest_rollout(self, model: str, candidate: int) -> RowMapping | None:
         """The newest rollout of this candidate; None when none began."""
@@ -401,12 +425,33 @@ class Ledger:
     def last_promoted(self, model: str) -> int | None:
         """The version that was promoted last; None when none was."""
         rows = reversed(self.rollouts(model))
-        return next((row["candidate"] for row in rows if row["state"] == "promoted"), None)
+        return next((row["candidate"] for row in rows if row["state"] in PROMOTED), None)
 
     def promoted_at(self, model: str) -> datetime | None:
-        """When a version was promoted last; None when none was."""
-        times: list[datetime] = [row["updated_at"] for row in self.rollouts(model) if row["state"] == "promoted"]
+        """When a version that stayed was promoted last; None when none was."""
+        times: list[datetime] = [self._promoted_at(row) for row in self.rollouts(model) if row["state"] in PROMOTED]
         return max(times, default=None)
+
+    def _promoted_at(self, rollout: RowMapping) -> datetime:
+        """When a rollout was promoted; it may have been settled since."""
+        events = self.rollout_events(rollout["id"])
+        return next((event["recorded_at"] for event in events if event["state"] in PROMOTED), rollout["updated_at"])
+
+    def provisional(self, model: str) -> RowMapping | None:
+        """The rollout whose candidate is the champion until labels tell, if any."""
+        return next((row for row in reversed(self.rollouts(model)) if row["state"] == "promoted"), None)
+
+    def in_the_way(self, model: str, candidate: int) -> RowMapping | None:
+        """Another candidate's rollout that is under way, or else one that is not settled yet."""
+        for row in (self.open_rollout(model), self.provisional(model)):
+            if row is not None and row["candidate"] != candidate:
+                return row
+        return None
+
+    def judged(self, rollout: int) -> RowMapping | None:
+        """The newest event of a rollout that holds a judgement; None before the first."""
+        events = reversed(self.rollout_events(rollout))
+        return next((event for event in events if "judgement" in event["evidence"]), None)
 
     def rollouts(self, model: str) -> Sequence[RowMapping]:
         """Rollouts of a model, oldest first."""

@@ -1,7 +1,8 @@
 """The router: HAProxy, steered through its runtime API.
 
 A model is a back end, a role is a server in it. Both servers have weights on one scale that sum
-to 100, so a weight is a percentage of the requests.
+to 100, so a weight is a percentage of the requests. A third server, the champion's again, gets requests only while
+no server with a weight is up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _SECONDS = 5.0
 """How long HAProxy may take to answer; it answers within a millisecond."""
 
 _POLL = 0.05
+_FALLBACK = "fallback"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Counters:
     errors: int
     refused: int
     up: bool
+
+    def plus(self, other: Counters) -> Counters:
+        """Both servers' counts as one; up is what this one is."""
+        return Counters(
+            self.requests + other.requests, self.errors + other.errors, self.refused + other.refused, self.up
+        )
 
 
 class Router:
@@ -60,7 +68,8 @@ class Router:
             InputError: HAProxy has no such back end.
             UnavailableError: HAProxy does not answer.
         """
-        return {role: int(server["weight"]) for role, server in self._servers(model).items()}
+        rows = self._rows(model)
+        return {role: int(rows[role]["weight"]) for role in ROLES}
 
     def shift(self, model: str, canary_weight: int) -> None:
         """Send `canary_weight` percent of the requests to the canary and the rest to the champion.
@@ -85,8 +94,13 @@ class Router:
             )
 
     def counters(self, model: str) -> dict[Role, Counters]:
-        """What HAProxy counted for each role; the counts only grow until HAProxy restarts."""
-        return {role: _counters(server) for role, server in self._servers(model).items()}
+        """What HAProxy counted for each role; the counts only grow until HAProxy restarts.
+
+        What the champion answered in place of a canary that was down counts as the champion's.
+        """
+        rows = self._rows(model)
+        found = {role: _counters(rows[role]) for role in ROLES}
+        return found | {"champion": found["champion"].plus(_counters(rows[_FALLBACK]))}
 
     def wait_until_up(self, model: str, role: Role, timeout: timedelta = timedelta(seconds=15)) -> None:
         """Wait until HAProxy's health check of this server passes, so that it may get requests.
@@ -103,16 +117,16 @@ class Router:
                 )
             time.sleep(_POLL)
 
-    def _servers(self, model: str) -> dict[Role, dict[str, str]]:
+    def _rows(self, model: str) -> dict[str, dict[str, str]]:
         lines = self._ask("show stat").removeprefix("# ").splitlines()
         rows = {row["svname"]: row for row in csv.DictReader(lines) if row["pxname"] == model}
-        missing = [role for role in ROLES if role not in rows]
+        missing = [name for name in (*ROLES, _FALLBACK) if name not in rows]
         if missing:
             raise InputError(
                 f"HAProxy at {self.address} has no server {', '.join(missing)} for model '{model}': "
                 "write its configuration again with 'kilter haproxy-config' and restart it"
             )
-        return {role: rows[role] for role in ROLES}
+        return rows
 
     def _ask(self, command: str) -> str:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -16,6 +18,8 @@ from kilter.stores.objects import ObjectStore
 
 _POLL = 0.05
 _ANSWER = 5.0
+NO_ANSWER = 599
+"""The status of a request that nobody answered."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,25 @@ class Answers:
     digest: str
     requests: int
     newest: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one request went: its status, 599 where no answer came, and of an answer its seconds and first score."""
+
+    status: int
+    seconds: float = math.nan
+    score: float = math.nan
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A request that a server answered, to be sent to another, and how it went."""
+
+    path: str
+    body: str
+    id: str
+    answer: Answer
 
 
 class Servers:
@@ -104,6 +127,40 @@ class Servers:
                 f"the {role} server at {self._urls[role]} holds no version of '{model}'; it says: {answer}"
             )
         return Answers(answer["digest"], answer["requests"], [(seconds, score) for seconds, score in answer["answers"]])
+
+    def copies(self, role: Role, model: str, after: int) -> tuple[int, list[Copy]]:
+        """Requests that the role's server answered beyond its first `after`, and how many it has kept for us in all.
+
+        It keeps them only while somebody asks, and no more than a few hundred: a busy server's are a sample.
+
+        Raises:
+            UnavailableError: the server does not answer, or holds no version of this model.
+        """
+        answer = self._get(role, f"models/{model}/copies?after={after}")
+        if "kept" not in answer:
+            raise UnavailableError(
+                f"the {role} server at {self._urls[role]} tells no requests of '{model}'; it says: {answer}"
+            )
+        found = [
+            Copy(item["path"], item["body"], item["id"], Answer(item["status"], item["seconds"], item["score"]))
+            for item in answer["copies"]
+        ]
+        return answer["kept"], found
+
+    def repeat(self, role: Role, copy: Copy) -> Answer:
+        """Let the role's server answer a copy; nobody gets the answer, and its log says that it is one."""
+        headers = {"content-type": "application/json", "x-request-id": copy.id, "x-kilter-copy": "1"}
+        try:
+            answer = self._client.post(f"{self._urls[role]}{copy.path}", content=copy.body, headers=headers)
+            if answer.status_code != 200:
+                return Answer(answer.status_code)
+            return Answer(200, float(answer.headers["x-kilter-seconds"]), float(answer.headers["x-kilter-score"]))
+        except httpx.HTTPError:
+            return Answer(NO_ANSWER)
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(timeout=_ANSWER)
 
     def _ready(self, role: Role, model: str) -> dict[str, Any]:
         return self._get(role, f"models/{model}/ready")

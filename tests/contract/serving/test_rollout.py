@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from kilter import observation
 from kilter.core.verdict import Verdict
 from kilter.errors import InputError, UnavailableError
 from kilter.spec import ModelSpec
@@ -31,6 +32,7 @@ class Rollouts:
         self.registry = MemoryRegistry()
         self.ledger = Ledger(f"sqlite:///{home}/ledger.db")
         self.ledger.migrate()
+        self._threads = ThreadPoolExecutor()
 
     def run(self, name: str, **inputs: object):
         step = load_step(name)
@@ -57,11 +59,28 @@ class Rollouts:
     def climb(self, version: int) -> int:
         """Stage and shift through all weights; every one must pass. Return the rollout."""
         rollout = self.run("stage", version=version).rollout
-        for weight in self.spec.canary.weights:
-            self.run("shift", rollout=rollout, weight=weight)
-            judged = self.run("judge_canary", rollout=rollout, weight=weight)
+        for judged in self.judged(rollout):
             assert judged.verdict is Verdict.PASSED, judged.reason
         return rollout
+
+    def judged(self, rollout: int):
+        """The steps from the shadow to the last weight, one after the other."""
+        yield self.run("shadow", rollout=rollout)
+        for weight in self.spec.canary.weights:
+            yield self.run("canary", rollout=rollout, weight=weight)
+
+    def to_weight(self, version: int, weight: int) -> int:
+        """Stage, and pass all steps before this weight, on traffic of its own. Return the rollout."""
+        rollout = self.run("stage", version=version).rollout
+        with Traffic(self.installation.settings.endpoint):
+            steps = self.judged(rollout)
+            for _ in range(1 + self.spec.canary.weights.index(weight)):
+                assert next(steps).verdict is Verdict.PASSED
+        return rollout
+
+    def begin(self, name: str, **inputs: object) -> Future:
+        """Run a step in a thread."""
+        return self._threads.submit(self.run, name, **inputs)
 
     def held(self, role: str) -> int:
         deployment = self.installation.servers.deployed(role, MODEL)
@@ -113,6 +132,7 @@ def test_a_good_candidate_is_promoted_and_no_request_fails(rollouts):
     assert rollouts.installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
     row = rollouts.ledger.rollout(rollout)
     assert (row["state"], row["weight"]) == ("promoted", 0)
+    assert rollouts.ledger.provisional(MODEL)["id"] == rollout
     assert rollouts.run("promote", rollout=rollout) == promoted
     assert not rollouts.run("roll_back", version=2).rolled_back
 
@@ -140,8 +160,7 @@ def test_a_candidate_that_cannot_be_staged_blocks_no_other(rollouts, monkeypatch
 def test_staging_again_while_shifting_that_fails_is_rolled_back_too(rollouts, monkeypatch):
     rollouts.first_champion()
     candidate = rollouts.register(2)
-    rollout = rollouts.run("stage", version=candidate).rollout
-    rollouts.run("shift", rollout=rollout, weight=50)
+    rollouts.to_weight(candidate, 50)
     with monkeypatch.context() as broken:
         broken.setattr(rollouts.registry, "set_alias", _away)
         with pytest.raises(UnavailableError):
@@ -243,29 +262,66 @@ def test_rolling_back_a_promotion_that_broke_off_restores_the_champion(rollouts,
     assert rollouts.held("champion") == 1
 
 
-def test_a_killed_canary_is_not_passed_and_rolled_back(rollouts):
+def test_a_canary_that_stays_down_is_held_and_its_users_are_answered_by_the_champion(rollouts, monkeypatch):
+    monkeypatch.setattr(observation, "_RETURN_SECONDS", 2.0)
     installation = rollouts.installation
     rollouts.first_champion()
+    rollout = rollouts.to_weight(rollouts.register(2), 50)
     rollouts.with_canary(minimum_requests=100_000)
-    rollout = rollouts.run("stage", version=rollouts.register(2)).rollout
     try:
         with Traffic(installation.settings.endpoint) as traffic:
-            rollouts.run("shift", rollout=rollout, weight=50)
-            wait_until(lambda: 2 in traffic.versions, "the canary answers")
+            judging = rollouts.begin("canary", rollout=rollout, weight=50)
+            wait_until(lambda: installation.router.weights(MODEL)["canary"] == 50, "the canary's share")
             installation.kill("canary")
-            started = time.monotonic()
-            judged = rollouts.run("judge_canary", rollout=rollout, weight=50)
-            assert judged.verdict in (Verdict.FAILED, Verdict.ERROR), judged.reason
-            assert time.monotonic() - started < 10
-            assert rollouts.run("roll_back", version=2).reason == judged.reason
-        # Only what the killed process had in its hands can be lost: at most one request a client.
+            judged = judging.result(timeout=60)
+        # What the killed process had in its hands can be lost: at most one request a client.
         assert len(traffic.failures) <= 2
+        if judged.verdict is not Verdict.FAILED:
+            assert (judged.verdict, judged.held) == (Verdict.ERROR, True)
+            assert judged.reason.startswith("the canary server is down")
         assert installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
-        assert rollouts.registry.alias(MODEL, "canary") is None
-        assert rollouts.ledger.rollout(rollout)["state"] == "rolled_back"
+        assert rollouts.ledger.rollout(rollout)["state"] == "held"
     finally:
         installation.start_server("canary")
         installation.wait_for_server("canary")
+        rollouts.run("control_rollout", action="abort")
+
+
+def test_a_canary_that_restarts_in_time_goes_on(rollouts, monkeypatch):
+    monkeypatch.setattr(observation, "_RETURN_SECONDS", 60.0)
+    installation = rollouts.installation
+    rollouts.first_champion()
+    # A killed server answers nobody for a moment: what it had in its hands is no fault of the model.
+    rollouts.with_canary(allowed_error_rate=0.3)
+    rollout = rollouts.to_weight(rollouts.register(2), 50)
+    with Traffic(installation.settings.endpoint) as traffic:
+        judging = rollouts.begin("canary", rollout=rollout, weight=50)
+        wait_until(lambda: rollouts.installation.router.weights(MODEL)["canary"] == 50, "the canary's share")
+        installation.kill("canary")
+        installation.start_server("canary")
+        judged = judging.result(timeout=60)
+    assert judged.verdict is Verdict.PASSED, judged.reason
+    assert len(traffic.failures) <= 2
+    rollouts.run("control_rollout", action="abort")
+
+
+def test_a_canary_that_dies_while_it_gets_everything_is_replaced_by_the_champion(rollouts):
+    installation = rollouts.installation
+    rollouts.first_champion()
+    rollout = rollouts.to_weight(rollouts.register(2), 50)
+    installation.router.shift(MODEL, 100)
+    try:
+        with Traffic(installation.settings.endpoint) as traffic:
+            wait_until(lambda: 2 in traffic.versions, "the canary answers")
+            before = installation.router.counters(MODEL)["champion"].requests
+            installation.kill("canary")
+            wait_until(lambda: traffic.versions[-1] == 1, "the champion answers in its place", 5)
+        assert len(traffic.failures) <= 2
+        assert installation.router.counters(MODEL)["champion"].requests > before
+    finally:
+        installation.start_server("canary")
+        installation.wait_for_server("canary")
+        rollouts.run("roll_back", version=rollouts.ledger.rollout(rollout)["candidate"])
 
 
 def test_a_candidate_that_refuses_what_clients_send_fails(rollouts):
@@ -275,54 +331,176 @@ def test_a_candidate_that_refuses_what_clients_send_fails(rollouts):
     spec = rollouts.spec.model_copy(update={"features": features.model_copy(update={"columns": renamed})})
     candidate = rollouts.register(2, spec)
     rollout = rollouts.run("stage", version=candidate).rollout
-    rollouts.run("shift", rollout=rollout, weight=50)
     with Traffic(rollouts.installation.settings.endpoint) as traffic:
-        judged = rollouts.run("judge_canary", rollout=rollout, weight=50)
-    assert judged.verdict is Verdict.FAILED, judged.reason
+        judged = rollouts.run("shadow", rollout=rollout)
+    assert (judged.verdict, judged.held) == (Verdict.FAILED, False), judged.reason
     assert judged.reason.startswith("refused surely worse than allowed")
     assert set(traffic.versions) == {1}
+    assert not traffic.failures, "users saw nothing of it"
+    with pytest.raises(InputError, match="failed: abort it"):
+        rollouts.run("control_rollout", action="resume")
+    assert rollouts.run("shadow", rollout=rollout).verdict is Verdict.FAILED
     assert rollouts.run("roll_back", version=candidate).reason == judged.reason
 
 
-def test_without_traffic_the_verdict_is_inconclusive_and_never_passed(rollouts):
+@pytest.mark.parametrize("inconclusive", ["hold", "roll_back"])
+def test_without_traffic_nothing_passes_and_the_spec_says_what_follows(rollouts, inconclusive):
     rollouts.first_champion()
-    rollouts.with_canary(maximum_duration=timedelta(seconds=1))
+    rollouts.with_canary(maximum_duration=timedelta(seconds=1), inconclusive=inconclusive)
     rollout = rollouts.run("stage", version=rollouts.register(2)).rollout
-    rollouts.run("shift", rollout=rollout, weight=100)
-    judged = rollouts.run("judge_canary", rollout=rollout, weight=100)
-    assert judged.verdict is Verdict.INCONCLUSIVE
-    assert "canary got 0 of 25" in judged.reason
-    with pytest.raises(InputError, match="has not passed at weight 100"):
+    judged = rollouts.run("shadow", rollout=rollout)
+    assert (judged.verdict, judged.held) == (Verdict.INCONCLUSIVE, inconclusive == "hold")
+    assert "canary got 0 of 100" in judged.reason
+    assert rollouts.ledger.rollout(rollout)["state"] == "held"
+    with pytest.raises(InputError, match="is held: resume it"):
         rollouts.run("promote", rollout=rollout)
+    ended = rollouts.run("roll_back", version=2)
+    assert ended.rolled_back == (inconclusive == "roll_back")
+    rollouts.with_canary(inconclusive="roll_back")
     assert rollouts.run("roll_back", version=2).rolled_back
     assert rollouts.run("roll_back", version=2).rolled_back
     assert rollouts.held("canary") == 0
 
 
-def test_a_restarted_haproxy_gets_its_weights_back_while_judging(rollouts):
+def test_a_rollout_that_was_held_goes_on_where_it_was_with_what_it_had_shown(rollouts):
+    rollouts.first_champion()
+    rollout = rollouts.to_weight(rollouts.register(2), 50)
+    rollouts.with_canary(minimum_requests=100_000)
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        judging = rollouts.begin("canary", rollout=rollout, weight=50)
+        wait_until(lambda: rollouts.installation.router.weights(MODEL)["canary"] == 50, "the canary's share")
+        rollouts.run("control_rollout", action="hold", reason="complaints")
+        judged = judging.result(timeout=60)
+        assert (judged.verdict, judged.held, judged.reason) == (Verdict.INCONCLUSIVE, True, "hold: complaints")
+        assert rollouts.installation.router.weights(MODEL)["canary"] == 0
+        # Whatever runs the step again meanwhile, the rollout stays held.
+        assert rollouts.run("canary", rollout=rollout, weight=50).held
+        assert rollouts.run("roll_back", version=2).reason == "held: hold: complaints"
+        kept = len(rollouts.ledger.rollout(rollout)["evidence"]["bets"])
+        rollouts.run("control_rollout", action="resume", reason="looked into")
+        rollouts.with_canary(minimum_requests=50)
+        assert rollouts.run("canary", rollout=rollout, weight=50).verdict is Verdict.PASSED
+        assert len(rollouts.ledger.rollout(rollout)["evidence"]["bets"]) == kept == 3
+        for weight in (50, 10):
+            assert rollouts.run("canary", rollout=rollout, weight=weight).verdict is Verdict.PASSED, "passed already"
+        assert rollouts.run("canary", rollout=rollout, weight=100).verdict is Verdict.PASSED
+        rollouts.run("promote", rollout=rollout)
+    assert traffic.failures == []
+
+
+def test_abort_ends_a_rollout_and_the_step_that_watched_it(rollouts):
+    rollouts.first_champion()
+    rollout = rollouts.to_weight(rollouts.register(2), 50)
+    rollouts.with_canary(minimum_requests=100_000)
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        judging = rollouts.begin("canary", rollout=rollout, weight=50)
+        wait_until(lambda: rollouts.installation.router.weights(MODEL)["canary"] == 50, "the canary's share")
+        ended = rollouts.run("control_rollout", action="abort", reason="complaints")
+        assert (ended.version, ended.state) == (2, "rolled_back")
+        # It may have noticed that the rollout was held, on the way to its end; run again it knows the end.
+        assert judging.result(timeout=60).verdict is not Verdict.PASSED
+        judged = rollouts.run("canary", rollout=rollout, weight=50)
+    assert (judged.verdict, judged.held) == (Verdict.FAILED, False)
+    assert judged.reason == "the rollout is rolled_back: abort: complaints"
+    assert traffic.failures == []
+    assert rollouts.held("canary") == 0
+    with pytest.raises(InputError, match="no rollout is under way"):
+        rollouts.run("control_rollout", action="abort")
+
+
+def test_rollback_gives_the_role_back_to_the_predecessor_without_a_failed_request(rollouts):
+    rollouts.first_champion()
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        rollouts.run("promote", rollout=rollouts.climb(rollouts.register(2)))
+        wait_until(lambda: traffic.versions[-1] == 2, "the new champion answers")
+        ended = rollouts.run("control_rollout", action="rollback", reason="labels")
+        enough = len(traffic.versions) + 30
+        wait_until(lambda: len(traffic.versions) > enough, "answers")
+    assert (ended.version, ended.state) == (2, "rolled_back")
+    assert traffic.failures == []
+    assert traffic.versions[-20:] == [1] * 20
+    assert (rollouts.registry.champion(MODEL), rollouts.ledger.last_promoted(MODEL)) == (1, 1)
+    assert (rollouts.held("champion"), rollouts.held("canary")) == (1, 0)
+    with pytest.raises(InputError, match="was its first champion"):
+        rollouts.run("control_rollout", action="rollback")
+
+
+def test_a_rollback_broken_off_anywhere_is_finished_by_running_it_again(rollouts, monkeypatch):
+    rollouts.first_champion()
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        rollouts.run("promote", rollout=rollouts.climb(rollouts.register(2)))
+        calls = [
+            (Servers, "deploy"),
+            (Router, "wait_until_up"),
+            (Router, "shift"),
+            (rollouts.registry, "set_alias"),
+            (rollouts.registry, "remove_alias"),
+            (Servers, "withdraw"),
+            (rollouts.ledger, "advance_rollout"),
+        ]
+        for owner, name in calls:
+            with monkeypatch.context() as broken:
+                broken.setattr(owner, name, _away)
+                with pytest.raises(UnavailableError):
+                    rollouts.run("control_rollout", action="rollback")
+            assert rollouts.ledger.provisional(MODEL) is not None
+        rollouts.run("control_rollout", action="rollback")
+    assert traffic.failures == []
+    assert (rollouts.registry.champion(MODEL), rollouts.held("champion")) == (1, 1)
+
+
+def test_a_second_candidate_waits_until_the_first_is_settled_or_supersedes_it(rollouts):
+    rollouts.first_champion()
+    with Traffic(rollouts.installation.settings.endpoint):
+        rollout = rollouts.climb(rollouts.register(2))
+        third = rollouts.register(3)
+        with pytest.raises(InputError, match=r"version 2 .* is being rolled out: wait"):
+            rollouts.run("stage", version=third)
+        rollouts.run("promote", rollout=rollout)
+        with pytest.raises(InputError, match=r"promoted\) is being rolled out: wait"):
+            rollouts.run("stage", version=third)
+        rollouts.with_canary(second_rollout="supersede")
+        second = rollouts.run("stage", version=third).rollout
+        assert rollouts.ledger.rollout(rollout)["state"] == "settled"
+        assert rollouts.run("stage", version=rollouts.register(4)).rollout
+        assert rollouts.ledger.rollout(second)["state"] == "rolled_back"
+        assert rollouts.ledger.rollout_events(second)[-1]["reason"] == "superseded by version 4"
+    rollouts.run("control_rollout", action="abort")
+
+
+def test_a_restarted_haproxy_gets_its_weights_back_and_that_is_counted(rollouts):
     installation = rollouts.installation
     rollouts.first_champion()
-    rollout = rollouts.run("stage", version=rollouts.register(2)).rollout
-    rollouts.run("shift", rollout=rollout, weight=50)
-    installation.kill("haproxy")
-    installation.start_haproxy()
-    assert installation.router.weights(MODEL)["canary"] == 0
-    with Traffic(installation.settings.endpoint) as traffic:
-        assert rollouts.run("judge_canary", rollout=rollout, weight=50).verdict is Verdict.PASSED
-    assert installation.router.weights(MODEL)["canary"] == 50
-    assert traffic.failures == []
-    rollouts.run("roll_back", version=2)
+    rollout = rollouts.to_weight(rollouts.register(2), 50)
+    with Traffic(installation.settings.endpoint):
+        rollouts.with_canary(minimum_requests=100_000)
+        judging = rollouts.begin("canary", rollout=rollout, weight=50)
+        wait_until(lambda: rollouts.installation.router.weights(MODEL)["canary"] == 50, "the canary's share")
+        installation.kill("haproxy")
+        installation.start_haproxy()
+        wait_until(
+            lambda: "set again" in rollouts.ledger.rollout_events(rollout)[-1]["reason"], "the weight is set again"
+        )
+        assert installation.router.weights(MODEL)["canary"] == 50
+        rollouts.run("control_rollout", action="abort")
+        judging.result(timeout=60)
+    events = rollouts.ledger.rollout_events(rollout)
+    assert sum(event["evidence"].get("weights_set_again", 0) for event in events) == 1
 
 
-def test_steps_of_an_ended_rollout_are_refused(rollouts):
+def test_steps_are_taken_in_order_and_of_rollouts_that_have_not_ended(rollouts):
     rollouts.first_champion()
     rollout = rollouts.run("stage", version=rollouts.register(2)).rollout
-    with pytest.raises(InputError, match="at weight 0, not 50"):
-        rollouts.run("judge_canary", rollout=rollout, weight=50)
+    with pytest.raises(InputError, match="has not passed shadow: run that step first"):
+        rollouts.run("canary", rollout=rollout, weight=10)
+    with pytest.raises(InputError, match="has not passed canary at 10 %"):
+        rollouts.run("canary", rollout=rollout, weight=50)
+    with pytest.raises(InputError, match=r"weight 20 is not one of canary.weights \[10, 50, 100\]"):
+        rollouts.run("canary", rollout=rollout, weight=20)
+    with pytest.raises(InputError, match="has not passed at weight 100"):
+        rollouts.run("promote", rollout=rollout)
     rollouts.run("roll_back", version=2)
-    for step in ("shift", "judge_canary"):
-        with pytest.raises(InputError, match="ended rolled_back"):
-            rollouts.run(step, rollout=rollout, weight=10)
+    assert rollouts.run("shadow", rollout=rollout).verdict is Verdict.FAILED
     with pytest.raises(InputError, match="ended rolled_back"):
         rollouts.run("promote", rollout=rollout)
     with pytest.raises(InputError, match="is the champion already"):

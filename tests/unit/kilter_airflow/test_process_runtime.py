@@ -82,7 +82,7 @@ def test_stopping_ends_the_process_and_all_its_children(home: Path) -> None:
     running.stop(grace=3)
     thread.join()
     assert time.monotonic() - started < 5
-    assert ended[0].code == -signal.SIGTERM
+    assert ended[0].code == 128 + signal.SIGTERM
     family = psutil.Process().children(recursive=True)
     alive = [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert not [child for child in alive if "extract" in " ".join(child.cmdline())]

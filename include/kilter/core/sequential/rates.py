@@ -57,19 +57,6 @@ def bets(before: Counts, block: Counts, allowed: float) -> tuple[Vector, Vector]
     return np.where(guessed_worse, money, 0.0), np.where(guessed_worse, 0.0, money)
 
 
-def bets_on_one(hits: Any, requests: Any, new_hits: Any, new_requests: Any, bound: float) -> tuple[Vector, Vector]:
-    """The same two bets on one arm's share and a number that it may not exceed.
-
-    Args:
-        hits, requests: all that was seen before the block.
-        new_hits, new_requests: the block.
-        bound: what the share may be at most, between 0 and 1.
-    """
-    guess = np.asarray((hits + 0.5) / (requests + 1.0))
-    money = _gain(new_hits, new_requests, guess, np.clip(bound, _TINY, 1 - _TINY))
-    return np.where(guess > bound, money, 0.0), np.where(guess > bound, 0.0, money)
-
-
 def _nearest(canary: Vector, champion: Vector, block: Counts, allowed: float) -> Vector:
     """The champion's share in the pair with exactly the allowed difference that is nearest to the guess.
 

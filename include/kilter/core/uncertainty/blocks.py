@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,3 +24,14 @@ def number(labels: Vector, blocks: Blocks) -> tuple[Blocks, int]:
         return blocks, 0
     _, numbers = np.unique(blocks, return_inverse=True)
     return numbers, min(len(np.unique(numbers[rows])) for rows in (labels == 1, labels != 1))
+
+
+def blocks_of(times: npt.NDArray[np.datetime64], length: timedelta) -> npt.NDArray[np.int64]:
+    """The block of event time that each row lies in, as a number; with a length of zero each row has its own.
+
+    >>> blocks_of(np.array(["2013-01-01T05", "2013-01-01T23", "2013-01-02T00"], dtype="M8[us]"), timedelta(days=1))
+    array([15706, 15706, 15707])
+    """
+    if not length:
+        return np.arange(len(times), dtype=np.int64)
+    return times.astype("datetime64[us]").astype(np.int64) // (length // timedelta(microseconds=1))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kilter.core.canary import REFERENCE, Arm, Evidence, Look, judge, measures
+from kilter.core.canary import Arm, Evidence, Look, judge, measures
 from kilter.core.verdict import Verdict
 from kilter.spec import Canary
 
@@ -37,12 +37,6 @@ class World:
             requests = int(self.random.binomial(200, 0.1))
             look = Look(self.arm(200 - requests), self.arm(requests, **fault))
             self.evidence = self.evidence.after(look, self.rules)
-        return self
-
-    def alone(self, looks: int, **fault: float) -> World:
-        """Look so often while the canary gets all requests."""
-        for _ in range(looks):
-            self.evidence = self.evidence.after_alone(self.arm(200, **fault), self.rules)
         return self
 
     def next_step(self) -> World:
@@ -120,12 +114,13 @@ def test_a_candidate_that_turns_bad_late_is_failed_about_as_fast_as_one_that_was
     assert late < 2 * looks_until_failed(World(seed=2), errors=0.08) + 10
 
 
-@pytest.mark.parametrize("fault", [{"errors": 0.08}, {"slower": 2.5}])
-def test_alone_the_champions_last_answers_and_its_share_stand_for_it(fault: dict[str, float]) -> None:
-    world = World().run(100)
-    assert (len(world.evidence.seconds), len(world.evidence.scores)) == (REFERENCE, REFERENCE)
-    assert world.next_step().alone(2).verdict is Verdict.PASSED
-    assert World().run(100).next_step().alone(20, **fault).verdict is Verdict.FAILED
+def test_looks_that_saw_one_arm_only_wait_for_the_other_and_lose_nothing() -> None:
+    world = World()
+    early = Look(canary=world.arm(20))
+    assert not early.compares
+    both = early.plus(Look(champion=world.arm(180)))
+    assert both.compares
+    assert (both.canary.requests, both.champion.requests, len(both.champion.seconds)) == (20, 180, 180)
 
 
 def test_below_the_floor_nothing_is_slow() -> None:

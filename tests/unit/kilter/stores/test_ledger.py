@@ -152,12 +152,57 @@ def test_the_same_candidate_begun_many_times_at_once_is_one_rollout(ledger: Ledg
 def test_the_newest_rollout_and_the_last_promoted_version_are_found(ledger: Ledger) -> None:
     assert ledger.newest_rollout("m", 2) is None
     assert ledger.last_promoted("m") is None
-    ledger.advance_rollout(ledger.begin_rollout("m", 2, None), "promoted", 0, "", {})
+    ledger.advance_rollout(ledger.begin_rollout("m", 2, None), "settled", 0, "", {})
     ledger.advance_rollout(ledger.begin_rollout("m", 3, 2), "rolled_back", 0, "", {})
     again = ledger.begin_rollout("m", 3, 2)
     found = ledger.newest_rollout("m", 3)
     assert found is not None
     assert (found["id"], ledger.last_promoted("m")) == (again, 2)
+
+
+def test_a_rollout_goes_from_state_to_state_as_it_may_and_no_other_way(ledger: Ledger) -> None:
+    rollout = ledger.begin_rollout("m", 2, 1)
+    for state, weight in (("shadow", 0), ("shifting", 5), ("held", 5)):
+        ledger.advance_rollout(rollout, state, weight, "", {})
+    with pytest.raises(InputError, match="rollout 1 is held, from where nothing leads to shifting"):
+        ledger.advance_rollout(rollout, "shifting", 5, "", {})
+    ledger.resume_rollout(rollout, "looked into")
+    assert (ledger.rollout(rollout)["state"], ledger.rollout(rollout)["weight"]) == ("shifting", 5)
+    with pytest.raises(InputError, match="it must be held"):
+        ledger.resume_rollout(rollout, "again")
+    ledger.advance_rollout(rollout, "promoted", 0, "", {})
+    events = len(ledger.rollout_events(rollout))
+    with pytest.raises(InputError, match="rollout 1 is promoted, from where nothing leads to shifting"):
+        ledger.advance_rollout(rollout, "shifting", 5, "", {})
+    assert (ledger.rollout(rollout)["state"], len(ledger.rollout_events(rollout))) == ("promoted", events)
+    found = ledger.provisional("m")
+    assert found is not None
+    assert found["id"] == rollout
+    ledger.advance_rollout(rollout, "settled", 0, "", {})
+    ledger.advance_rollout(rollout, "rolled_back", 0, "", {})
+    assert ledger.provisional("m") is None
+    assert ledger.last_promoted("m") is None
+
+
+def test_a_candidate_has_another_in_its_way_until_that_is_settled(ledger: Ledger) -> None:
+    rollout = ledger.begin_rollout("m", 2, 1)
+    assert ledger.in_the_way("m", 2) is None
+    for state in ("shadow", "shifting", "promoted"):
+        ledger.advance_rollout(rollout, state, 5, "", {})
+        found = ledger.in_the_way("m", 3)
+        assert found is not None
+        assert found["id"] == rollout
+    ledger.advance_rollout(rollout, "settled", 0, "", {})
+    assert ledger.in_the_way("m", 3) is None
+
+
+def test_a_promotion_counts_from_when_it_was_made_though_it_was_settled_since(ledger: Ledger) -> None:
+    rollout = ledger.begin_rollout("m", 2, 1)
+    for state in ("shadow", "shifting", "promoted"):
+        ledger.advance_rollout(rollout, state, 100, "", {})
+    made = ledger.promoted_at("m")
+    ledger.advance_rollout(rollout, "settled", 0, "", {})
+    assert made == ledger.promoted_at("m") == ledger.rollout_events(rollout)[-2]["recorded_at"]
 
 
 def test_an_unknown_report_or_rollout_is_refused(ledger: Ledger) -> None:

@@ -1,0 +1,68 @@
+"""A model's newest rollout as a person on call wants to see it: where it is, who answers, and what was seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kilter.core.rollout import canary_weight
+from kilter.errors import InputError, KilterError
+from kilter.step import StepContext
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from sqlalchemy.engine import RowMapping
+
+_REASON_LENGTH = 400
+
+
+def show(context: StepContext) -> None:
+    """Print it: state, who holds what, weights meant and set, and every event.
+
+    Raises:
+        InputError: the model never had a rollout.
+        UnavailableError: the ledger does not answer. HAProxy and the servers may be away: that is told.
+    """
+    from rich.console import Console
+
+    model = context.spec.name
+    rows = context.ledger.rollouts(model)
+    if not rows:
+        raise InputError(f"model '{model}' never had a rollout: run {model}.canary_promotion with a version")
+    row = rows[-1]
+    console = Console(highlight=False)
+    versions = f"version {row['candidate']}" + (f" after {row['champion']}" if row["champion"] else ", the first")
+    console.print(f"[bold]{model}[/bold] rollout {row['id']}: {versions}: [bold]{row['state']}[/bold]")
+    console.print(f"traffic: {_traffic(row, context)}")
+    _show_events(row, context, console)
+
+
+def _traffic(row: RowMapping, context: StepContext) -> str:
+    wanted = canary_weight(row["state"], row["weight"])
+    try:
+        found = context.router.weights(row["model"])
+        up = {role: "up" if counters.up else "DOWN" for role, counters in context.router.counters(row["model"]).items()}
+    except KilterError as error:
+        return f"canary {wanted} % is meant; {error}"
+    held = {role: context.servers.deployed(role, row["model"]) for role in found}
+    parts = [
+        f"{role} {weight} % (version {deployed.version if deployed else 'none'}, {up[role]})"
+        for (role, weight), deployed in zip(found.items(), held.values(), strict=True)
+    ]
+    note = "" if found["canary"] == wanted else f"; [bold]the ledger means canary {wanted} %[/bold]"
+    return ", ".join(parts) + note
+
+
+def _show_events(row: RowMapping, context: StepContext, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_edge=False)
+    for column in ("at", "state", "weight", "verdict", "why"):
+        table.add_column(column, justify="right" if column == "weight" else "left")
+    for event in context.ledger.rollout_events(row["id"]):
+        judgement = event["evidence"].get("judgement") or event["evidence"].get("watched") or {}
+        why = event["reason"]
+        shown = why if len(why) <= _REASON_LENGTH else f"{why[:_REASON_LENGTH]} …"
+        at = f"{event['recorded_at']:%Y-%m-%d %H:%M:%S}"
+        table.add_row(at, event["state"], str(event["weight"]), judgement.get("verdict", ""), Text(shown))
+    console.print(table)
