@@ -62,7 +62,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if looks and looks[-1]["figures"]["rows"] == len(rows):
         judgement = Judgement.model_validate(looks[-1])
     else:
-        judgement = _judge(rows, row, 1 + len(looks), context)
+        # What was too little to measure was no look.
+        judgement = _judge(rows, row, 1 + sum(bool(look["measured"]) for look in looks), context)
         evidence = {JUDGED: judgement.model_dump(mode="json")}
         context.ledger.advance_rollout(row["id"], "promoted", 0, judgement.reason, evidence)
     context.log.info("version %d: %s: %s", row["candidate"], judgement.verdict, judgement.reason)
