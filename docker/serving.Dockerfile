@@ -17,7 +17,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,ta
     && pip uninstall --yes --quiet setuptools pip \
     && { python -m compileall -q -j 0 -x 'lib2to3' /opt/venv "$(python -c 'import os; print(os.path.dirname(os.__file__))')"; true; }
 
-RUN groupadd --gid 10001 kilter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin kilter
+# The spool's folder: a fresh volume takes its owner from there.
+RUN groupadd --gid 10001 kilter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin kilter \
+    && install -d -o 10001 -g 10001 /var/spool/kilter
 
 ENV PYTHONPATH=/opt/kilter/include KILTER_MODELS=/opt/kilter/models KILTER_HOME=/tmp/kilter \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp DO_NOT_TRACK=1

@@ -16,6 +16,7 @@ from kilter.errors import InputError, KilterError
 from kilter.settings import Settings
 
 if TYPE_CHECKING:
+    from kilter.serving.prediction_log import AnswerLog
     from kilter.stores.deployment import Role
     from kilter.stores.objects import ObjectStore
 
@@ -237,7 +238,6 @@ def _migrate(options: argparse.Namespace, settings: Settings) -> None:
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.serving.models import LiveModels
-    from kilter.serving.prediction_log import PredictionLog
     from kilter.serving.server import ModelServer, serve
     from kilter.spec import model_folders
     from kilter.stores.objects import open_objects
@@ -247,7 +247,26 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     if options.hold:
         objects = _holding(objects, options.role, options.hold)
     models = LiveModels(objects, options.role, lambda: [folder.name for folder in model_folders(settings.models)], log)
-    serve(ModelServer(models, PredictionLog(objects, options.role, log)), options.host, options.port, log)
+    answers = _answer_log(objects, options, settings, log)
+    serve(ModelServer(models, answers), options.host, options.port, log)
+
+
+def _answer_log(
+    objects: ObjectStore, options: argparse.Namespace, settings: Settings, log: logging.Logger
+) -> AnswerLog:
+    """The prediction log of a server, none for a trial; UnavailableError where another server has its spool."""
+    from kilter.serving.prediction_log import SPOOL_BYTES, NoLog, PredictionLog
+    from kilter.serving.spool import Spool
+
+    if options.hold:
+        return NoLog()
+    spool = Spool(settings.spool / options.role, SPOOL_BYTES)
+    try:
+        spool.take()
+    except OSError as error:
+        # A disk that is full keeps no server from answering; it is tried again.
+        log.error("%s: prediction log: spool %s: %s", options.role, spool.folder, error)
+    return PredictionLog(spool, objects, options.role, log)
 
 
 def _holding(objects: ObjectStore, role: Role, held: str) -> ObjectStore:

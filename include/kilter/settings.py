@@ -41,6 +41,8 @@ class Settings(BaseModel):
     """Model server of the champion role."""
     canary: str
     """Model server of the canary role."""
+    spool: Path
+    """Folder where model servers keep what they logged until the object store has it; each role in a folder of its own."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -62,6 +64,7 @@ class Settings(BaseModel):
             "endpoint": "http://127.0.0.1:8900",
             "champion": "http://127.0.0.1:8901",
             "canary": "http://127.0.0.1:8902",
+            "spool": home / "state/spool",
         }
         given = {key: environment[PREFIX + key.upper()] for key in values if PREFIX + key.upper() in environment}
         try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from kilter.serving.models import LoadedModel
+from kilter.serving.prediction_log import AnswerLog
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 _LABELS = ("model", "version")
@@ -23,7 +26,7 @@ class ServerMetrics:
     `process_start_time_seconds` it is how long the first one took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: AnswerLog) -> None:
         # One process answers, so it counts in memory, also where the environment names a folder to count in: Feast
         # sets one wherever it is imported, children inherit it, and it is gone when the parent is.
         values.ValueClass = values.MutexValue
@@ -46,6 +49,7 @@ class ServerMetrics:
             "kilter_model_loaded_time_seconds", "When the version was loaded", _LABELS, registry=self._registry
         )
         ProcessCollector(registry=self._registry)
+        self._registry.register(_LogCollector(log))
         peak = Gauge("kilter_peak_resident_memory_bytes", "The most memory resident at once", registry=self._registry)
         peak.set_function(peak_memory)
 
@@ -69,6 +73,21 @@ class ServerMetrics:
         for model in held:
             self._loaded.labels(model.deployment.model, model.deployment.version).set(model.loaded_at)
         return generate_latest(self._registry)
+
+
+class _LogCollector(Collector):
+    """What became of the rows of the prediction log, asked when Prometheus asks."""
+
+    def __init__(self, log: AnswerLog) -> None:
+        self._log = log
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._log.state
+        yield CounterMetricFamily("kilter_log_rows", "Rows that the store has", state.logged)
+        yield CounterMetricFamily("kilter_log_dropped_rows", "Rows that it will never have", state.dropped)
+        yield CounterMetricFamily("kilter_log_torn_bytes", "Bytes of a killed process's last write", state.torn_bytes)
+        yield GaugeMetricFamily("kilter_log_waiting_rows", "Rows in memory and spool", state.waiting)
+        yield GaugeMetricFamily("kilter_log_spool_bytes", "Bytes of the spool", state.spool_bytes)
 
 
 def peak_memory(status: Path = Path("/proc/self/status")) -> float:

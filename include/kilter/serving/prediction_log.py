@@ -1,40 +1,50 @@
-"""The prediction log: every answer with its features, as Parquet in the object store.
+"""The prediction log: every answer with its features, as Parquet in the object store; docs/serving-log.md.
 
-Answers are buffered in memory and written by a thread, so that writing never delays an answer.
-While the store is away the buffer grows to a bound; beyond it the oldest answers are dropped and counted.
+An answer is encoded where it is given and waits in memory; a thread writes what waits to the spool, four times a second
+(`kilter.serving.spool`), and another brings what was spooled to the store (`kilter.serving.log_shipper`). No fault of
+either reaches an answer: what cannot be kept is dropped, the oldest first, and counted.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import uuid
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import NamedTuple, Protocol
 
 from kilter.encoding import Signature
 from kilter.errors import KilterError
+from kilter.serving.log_record import Record, Version, batch, encode
+from kilter.serving.log_shipper import LogShipper
 from kilter.serving.request import Rows
-from kilter.spec import Feature
+from kilter.serving.spool import Spool
 from kilter.stores.deployment import Deployment, Role
 from kilter.stores.objects import ObjectStore
-from kilter.stores.parquet import to_parquet
 from kilter.stores.predictions import SHADOW
 
-FLUSH_SECONDS = 1.0
-BUFFER_ROWS = 200_000
-_TIME = pa.timestamp("us", tz="UTC")
+FLUSH_SECONDS = 0.25
+"""How much of the log a killed process loses."""
+MEMORY_BYTES = 32 * 1024 * 1024
+"""What waits in memory while the spool cannot be written."""
+SPOOL_BYTES = 1024 * 1024 * 1024
+"""What waits in the spool while the store is away: some millions of rows."""
+_FRAME_BYTES = 256 * 1024
+_STOP_SECONDS = 4
+"""How long the end of a server may wait for the store; the rest stays in the spool."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One answered request."""
+    """One answered request.
+
+    Args:
+        latency_ms: milliseconds from the whole body to its scores.
+        rows: what was scored; event times that the client did not give are `logged_at`.
+        copy: whether another version's answer went to the client: logged with the role `shadow`.
+    """
 
     deployment: Deployment
     signature: Signature
@@ -44,132 +54,212 @@ class Entry:
     rows: Rows
     scores: Sequence[float]
     copy: bool = False
-    """Whether another version's answer went to the client: logged with the role `shadow`."""
+
+
+class LogState(NamedTuple):
+    """Where rows are: in the store, on their way, or dropped; and bytes of the spool."""
+
+    logged: int
+    waiting: int
+    dropped: int
+    spool_bytes: int
+    torn_bytes: int
+
+
+class AnswerLog(Protocol):
+    """What a model server tells of its answers."""
+
+    def start(self) -> None:
+        """Begin to keep answers."""
+
+    def stop(self) -> None:
+        """Keep what was added, and end."""
+
+    def add(self, entry: Entry) -> None:
+        """Take an answer, in microseconds and without a fault."""
+
+    @property
+    def state(self) -> LogState:
+        """What became of the rows so far."""
+
+
+class NoLog:
+    """Keeps nothing: the log of a trial."""
+
+    state = LogState(0, 0, 0, 0, 0)
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def add(self, entry: Entry) -> None:
+        pass
+
+
+class _Waiting(NamedTuple):
+    """An encoded record on its way to the spool."""
+
+    role: str
+    deployment: Deployment
+    signature: Signature
+    rows: int
+    record: bytes
 
 
 class PredictionLog:
-    """Writes the answers of one server.
+    """Keeps the answers of one server.
 
     Args:
+        spool: where answers are until the store has them.
         objects: where the log goes, under `predictions/<model>/`.
         role: the server's role, a column of the log.
-        buffer_rows: rows kept while the store is away.
+        memory: bytes that wait in memory while the spool cannot be written.
     """
 
-    def __init__(self, objects: ObjectStore, role: Role, log: logging.Logger, buffer_rows: int = BUFFER_ROWS) -> None:
-        self._objects = objects
+    def __init__(
+        self, spool: Spool, objects: ObjectStore, role: Role, log: logging.Logger, memory: int = MEMORY_BYTES
+    ) -> None:
+        self._spool = spool
+        self._shipper = LogShipper(spool, objects, role, log)
         self._role = role
         self._log = log
-        self._limit = buffer_rows
-        self._entries: deque[Entry] = deque()
-        self._rows = 0
-        self._dropped = self._reported = 0
+        self._limit = memory
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = self._rows = self._dropped = self._reported = 0
+        self._problem = ""
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
+    @property
+    def state(self) -> LogState:
+        """What became of the rows so far."""
+        waiting = self._rows + self._spool.rows
+        dropped = self._dropped + self._shipper.lost
+        return LogState(self._shipper.rows, waiting, dropped, self._spool.size, self._shipper.cut)
+
     def start(self) -> None:
+        """Begin to spool and to ship, with what an earlier process left."""
         self._thread.start()
+        self._shipper.start()
 
     def stop(self) -> None:
-        """Write what is buffered and end; what cannot be written is lost and said so."""
+        """Spool what waits and ship what is spooled; what the store does not take in time waits for the next start."""
         self._stop.set()
         self._thread.join()
-        self.flush()
+        self._turn(last=True)
+        self._shipper.stop(_STOP_SECONDS)
+        state = self.state
         if self._rows:
-            self._log.error("%s: prediction log: %d rows are lost: the object store is away", self._role, self._rows)
+            self._log.error("%s: prediction log: %d rows are lost: the spool cannot be written", self._role, self._rows)
+        if spooled := state.waiting - self._rows:
+            self._log.warning("%s: prediction log: %d rows wait in %s", self._role, spooled, self._spool.folder)
+        self._spool.release()
 
     def add(self, entry: Entry) -> None:
-        """Buffer an answer."""
+        """Take an answer."""
+        rows, columns, count = entry.rows, entry.rows.columns, len(entry.scores)
+        role = SHADOW if entry.copy else self._role
+        record = encode(
+            Record(
+                entry.request_id,
+                entry.logged_at,
+                entry.latency_ms,
+                None if rows.entities.count(None) == count else rows.entities,
+                None if rows.timestamps[0] is entry.logged_at else rows.timestamps,
+                entry.scores,
+                [columns[name] for name in entry.signature.names],
+            )
+        )
         with self._lock:
-            self._entries.append(entry)
-            self._rows += len(entry.scores)
+            self._waiting.append(_Waiting(role, entry.deployment, entry.signature, count, record))
+            self._rows += count
+            self._bytes += len(record)
             self._shed()
 
     def flush(self) -> None:
-        """Write what is buffered, one object a model version; keep what the store did not take."""
-        with self._lock:
-            entries, self._entries, self._rows = self._entries, deque(), 0
-        kept: list[Entry] = []
-        for group in _by_digest(entries):
-            try:
-                self._write(group)
-            except (KilterError, OSError) as error:
-                kept += group
-                self._log.error("%s: prediction log: %d requests wait to be written: %s", self._role, len(group), error)
-        self._put_back(kept)
+        """Write what waits to the spool; what cannot be written waits on.
 
-    def _write(self, group: list[Entry]) -> None:
-        table = to_table(group, self._role)
-        times = [time for entry in group for time in entry.rows.timestamps]
-        span = f"{min(times):%Y%m%dT%H%M%S}_{max(times):%Y%m%dT%H%M%S}"
-        key = f"predictions/{group[0].deployment.model}/{span}_{self._role}_{uuid.uuid4().hex}.parquet"
-        self._objects.put(key, to_parquet(table))
-
-    def _put_back(self, entries: list[Entry]) -> None:
+        Raises:
+            OSError: the file system refuses.
+        """
         with self._lock:
-            self._entries.extendleft(reversed(entries))
-            self._rows += sum(len(entry.scores) for entry in entries)
+            waiting, self._waiting, self._rows, self._bytes = self._waiting, deque(), 0, 0
+        batches = deque(_batches(waiting))
+        try:
+            while batches:
+                items = batches[0]
+                version = Version.of(items[0].role, items[0].deployment, items[0].signature)
+                self._spool.append(batch(version, [item.record for item in items]), sum(item.rows for item in items))
+                batches.popleft()
+        finally:
+            self._put_back([item for items in batches for item in items])
+
+    def _put_back(self, items: Sequence[_Waiting]) -> None:
+        with self._lock:
+            self._waiting.extendleft(reversed(items))
+            self._rows += sum(item.rows for item in items)
+            self._bytes += sum(len(item.record) for item in items)
             self._shed()
-        if self._dropped > self._reported:
-            self._reported = self._dropped
-            self._log.error("%s: prediction log: %d rows dropped so far, the oldest first", self._role, self._dropped)
 
     def _shed(self) -> None:
-        """Drop the oldest entries beyond the limit; the lock is held."""
-        while self._rows > self._limit:
-            oldest = len(self._entries.popleft().scores)
-            self._rows -= oldest
-            self._dropped += oldest
+        """Drop the oldest of memory beyond the limit; the lock is held."""
+        while self._bytes > self._limit:
+            oldest = self._waiting.popleft()
+            self._bytes -= len(oldest.record)
+            self._rows -= oldest.rows
+            self._dropped += oldest.rows
+
+    def _turn(self, last: bool = False) -> None:
+        """Move what waits to the spool; none of its parts waits for another that fails."""
+        problems = []
+        for part in (self._take, self.flush, lambda: self._spool.roll(now=last), self._bound):
+            try:
+                part()
+            except (KilterError, OSError) as error:
+                problems.append(str(error))
+        self._report(problems[0] if problems else "")
+
+    def _take(self) -> None:
+        if not self._spool.taken:
+            self._spool.take()
+
+    def _bound(self) -> None:
+        self._dropped += self._spool.shed(spared=self._shipper.segment)
 
     def _run(self) -> None:
         while not self._stop.wait(FLUSH_SECONDS):
             try:
-                self.flush()
+                self._turn()
             except Exception:
                 # The thread must outlive any fault: without it nothing would be logged again.
-                self._log.exception("%s: prediction log: a flush failed", self._role)
+                self._log.exception("%s: prediction log: a turn failed", self._role)
+
+    def _report(self, problem: str) -> None:
+        """Tell of a problem once, and of its end; of what was dropped, whenever it is more."""
+        if problem != self._problem:
+            self._problem = problem
+            if problem:
+                self._log.error("%s: prediction log: rows wait in memory: %s", self._role, problem)
+            else:
+                self._log.info("%s: prediction log: the spool is written again", self._role)
+        if self._dropped > self._reported:
+            self._reported = self._dropped
+            self._log.error("%s: prediction log: %d rows dropped so far, the oldest first", self._role, self._dropped)
 
 
-def to_table(group: Sequence[Entry], role: Role) -> pa.Table:
-    """Entries of one model version as a table, one row a scored row.
-
-    Columns: request_id, logged_at, role, model_version, digest, the entity and the event time under
-    their own names, score, latency_ms (of the whole request), and the features as they came.
-    """
-    deployment, signature = group[0].deployment, group[0].signature
-    sizes = [len(entry.scores) for entry in group]
-    rows = sum(sizes)
-
-    def repeated(values: Iterable[Any]) -> list[Any]:
-        return [value for value, size in zip(values, sizes, strict=True) for _ in range(size)]
-
-    columns: dict[str, pa.Array] = {
-        "request_id": pa.array(repeated(entry.request_id for entry in group), pa.string()),
-        "logged_at": pa.array(repeated(entry.logged_at for entry in group), _TIME),
-        "role": pa.array(repeated(SHADOW if entry.copy else role for entry in group), pa.string()),
-        "model_version": pa.repeat(pa.scalar(deployment.version, pa.int64()), rows),
-        "digest": pa.repeat(pa.scalar(deployment.digest, pa.string()), rows),
-        signature.entity: pa.array([key for entry in group for key in entry.rows.entities], pa.string()),
-        signature.timestamp: pa.array([time for entry in group for time in entry.rows.timestamps], _TIME),
-        "score": pa.array([score for entry in group for score in entry.scores], pa.float64()),
-        "latency_ms": pa.array(repeated(entry.latency_ms for entry in group), pa.float64()),
-    }
-    for feature in signature.features:
-        values = [value for entry in group for value in entry.rows.columns[feature.name]]
-        columns[feature.name] = _feature(feature, values)
-    return pa.table(columns)
-
-
-def _feature(feature: Feature, values: list[Any]) -> pa.Array:
-    if feature.categories:
-        return pa.array(values, pa.string())
-    return pa.array(np.array(values, dtype=np.float64), from_pandas=True)
-
-
-def _by_digest(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
-    groups: dict[tuple[str, str, int], list[Entry]] = {}
-    for entry in entries:
-        key = (entry.deployment.model, entry.deployment.digest, entry.deployment.version)
-        groups.setdefault(key, []).append(entry)
-    return groups.values()
+def _batches(waiting: Iterable[_Waiting]) -> Iterator[list[_Waiting]]:
+    """What waits, version by version, in parts of about a frame."""
+    groups: dict[tuple[str, str, str, int], list[_Waiting]] = {}
+    sizes: Counter[tuple[str, str, str, int]] = Counter()
+    for item in waiting:
+        deployment = item.deployment
+        key = (item.role, deployment.model, deployment.digest, deployment.version)
+        groups.setdefault(key, []).append(item)
+        sizes[key] += len(item.record)
+        if sizes[key] > _FRAME_BYTES:
+            yield groups.pop(key)
+            sizes.pop(key)
+    yield from groups.values()

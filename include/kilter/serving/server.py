@@ -46,7 +46,7 @@ from kilter.serving.copies import Copies
 from kilter.serving.docs_page import page
 from kilter.serving.metrics import CONTENT_TYPE, ServerMetrics
 from kilter.serving.models import WATCHED_SECONDS, LiveModels, LoadedModel
-from kilter.serving.prediction_log import Entry, PredictionLog
+from kilter.serving.prediction_log import AnswerLog, Entry
 from kilter.serving.request import RefusedRequest, Rows, parse
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -80,10 +80,10 @@ class Text(NamedTuple):
 class ModelServer:
     """The ASGI application: holds models, answers, and logs what it answered."""
 
-    def __init__(self, models: LiveModels, log: PredictionLog) -> None:
+    def __init__(self, models: LiveModels, log: AnswerLog) -> None:
         self._models = models
         self._log = log
-        self._metrics = ServerMetrics()
+        self._metrics = ServerMetrics(log)
         self._copies: defaultdict[str, Copies] = defaultdict(Copies)
         self.leaving = False
         """Whether it will soon end, and wants no more requests."""

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kilter.serving.models import LiveModels
-from kilter.serving.prediction_log import PredictionLog
+from kilter.serving.prediction_log import SPOOL_BYTES, PredictionLog
 from kilter.serving.server import ModelServer
+from kilter.serving.spool import Spool
 from kilter.spec import load_spec
 from kilter.stores.deployment import Deployment, write_deployment
 from kilter.stores.objects import FileObjects
@@ -37,7 +38,8 @@ def ask(tmp_path_factory):
     objects = FileObjects(tmp_path_factory.mktemp("store"))
     made = make_model(objects, load_spec(SPEC), 1)
     write_deployment(objects, "champion", MODEL, Deployment(model=MODEL, version=1, key=made.key, digest=made.digest))
-    log = PredictionLog(objects, "champion", logging.getLogger("test"))
+    spool = Spool(tmp_path_factory.mktemp("spool"), SPOOL_BYTES)
+    log = PredictionLog(spool, objects, "champion", logging.getLogger("test"))
     models = LiveModels(objects, "champion", lambda: [MODEL], logging.getLogger("test"))
     models.refresh()
     server = ModelServer(models, log)
@@ -53,10 +55,13 @@ def ask(tmp_path_factory):
 
         scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
         asyncio.run(server(scope, receive, send))
-        log.flush()
         return sent[0]["status"], json.loads(sent[1]["body"])
 
-    return one
+    log.start()
+    yield one
+    log.stop()
+    assert log.state.logged > 0
+    assert (log.state.waiting, log.state.dropped) == (0, 0)
 
 
 def refused_or_answered(answer):

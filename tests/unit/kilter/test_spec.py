@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from kilter.encoding import Signature
 from kilter.errors import SpecError
-from kilter.serving.prediction_log import Entry, to_table
-from kilter.serving.request import Rows
-from kilter.spec import RESERVED, Feature, load_spec, model_folders
-from kilter.stores.deployment import Deployment
+from kilter.serving.log_record import Record, Version
+from kilter.serving.log_table import to_table
+from kilter.spec import RESERVED, load_spec, model_folders
 from kilter.stores.features import CREATED
 
 FLIGHTS = Path(__file__).parents[3] / "include" / "models" / "flight_delay"
@@ -217,18 +215,9 @@ def test_the_same_instant_with_another_offset_is_the_same_spec(tmp_path: Path) -
 
 
 def test_every_column_of_the_prediction_log_is_reserved() -> None:
-    signature = Signature(entity="id", timestamp="at", features=(Feature(name="x"),))
-    deployment = Deployment(model="m", version=1, key="models/m/d", digest="d")
-    entry = Entry(
-        deployment,
-        signature,
-        "r",
-        datetime.now(UTC),
-        1.0,
-        Rows([[0.0]], {"x": [0.0]}, ["e"], [datetime.now(UTC)]),
-        [0.5],
-    )
-    assert set(to_table([entry], "champion").column_names) - {"id", "at", "x"} <= set(RESERVED)
+    version = Version("champion", "m", 1, "d", "id", "at", (("x", False),))
+    record = Record("r", datetime.now(UTC), 1.0, ["e"], None, [0.5], [[0.0]])
+    assert set(to_table(version, [record]).column_names) - {"id", "at", "x"} <= set(RESERVED)
     assert CREATED in RESERVED
 
 

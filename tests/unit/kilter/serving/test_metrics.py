@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kilter.encoding import Matrix, Signature
 from kilter.serving.metrics import peak_memory
 from kilter.serving.models import LiveModels, LoadedModel
-from kilter.serving.prediction_log import PredictionLog
+from kilter.serving.prediction_log import LogState, NoLog
 from kilter.serving.server import ModelServer
 from kilter.spec import Feature
 from kilter.stores.deployment import Deployment
@@ -46,7 +46,8 @@ class Client:
         deployment = Deployment(model="m", version=3, key="models/m/d", digest="d")
         self.model = LoadedModel(deployment, SIGNATURE, Doubler())
         models.__dict__["_loaded"] |= {"m": self.model, "empty": None}
-        self._server = ModelServer(models, PredictionLog(objects, "champion", log))
+        self.log = NoLog()
+        self._server = ModelServer(models, self.log)
 
     def ask(self, path: str, body: bytes = b"", method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
         sent: list[Any] = []
@@ -118,6 +119,13 @@ def test_it_tells_when_each_version_was_loaded_and_forgets_those_that_are_gone(c
     assert loaded not in client.metrics()
 
 
+def test_it_tells_what_became_of_the_rows_of_the_log(client: Client) -> None:
+    cast(Any, client.log).state = LogState(logged=5, waiting=4, dropped=3, spool_bytes=2, torn_bytes=1)
+    metrics = client.metrics()
+    names = ("rows_total", "waiting_rows", "dropped_rows_total", "spool_bytes", "torn_bytes_total")
+    assert [metrics[f"kilter_log_{name}",] for name in names] == [5, 4, 3, 2, 1]
+
+
 def test_the_peak_of_memory_is_at_least_what_is_resident_now(client: Client) -> None:
     metrics = client.metrics()
     peak = metrics["kilter_peak_resident_memory_bytes",]
@@ -131,7 +139,8 @@ def test_memory_is_not_a_number_where_the_system_does_not_tell(tmp_path: Path) -
 def test_a_folder_to_count_in_that_the_environment_names_and_that_is_gone_changes_nothing(tmp_path: Path) -> None:
     program = """
 from kilter.serving.metrics import ServerMetrics
-metrics = ServerMetrics()
+from kilter.serving.prediction_log import NoLog
+metrics = ServerMetrics(NoLog())
 metrics.answered("m", 3, 0.001)
 assert b'kilter_requests_total{model="m",version="3"} 1.0' in metrics.text([])
 """
