@@ -77,7 +77,12 @@ class _RawBatch(msgspec.Struct, array_like=True):
     records: list[msgspec.Raw]
 
 
-_encoder = msgspec.msgpack.Encoder()
+def _plain(value: Any) -> Any:
+    """A number of numpy's as one of Python's, wherever it came from; a text of anything else, which no feature is."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder = msgspec.msgpack.Decoder(Batch)
 
 
