@@ -7,6 +7,7 @@ import os
 import re
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -135,6 +136,13 @@ def test_versions_and_models_are_written_apart(log: Log) -> None:
     log.ship()
     assert len(log.objects.list("predictions/m/")) == 2
     assert len(log.objects.list("predictions/n/")) == 1
+
+
+def test_a_copy_is_written_apart_with_the_role_shadow(log: Log) -> None:
+    log.add(entry("r1"), replace(entry("r2"), copy=True))
+    log.ship()
+    roles = {row["request_id"]: row["role"] for table in log.tables() for row in table.to_pylist()}
+    assert roles == {"r1": "champion", "r2": "shadow"}
 
 
 def test_nothing_added_writes_nothing(log: Log) -> None:
