@@ -96,9 +96,9 @@ def test_without_labels_it_waits_and_the_same_labels_again_are_no_new_look(watch
 
 def test_each_further_look_at_other_labels_may_be_wrong_half_as_often(watched: Rides) -> None:
     watched.change_spec(lambda text: text + "watch: {allowed_regression: 0.000001}\n")
-    live_through(watched, FIRST_DAY, FIRST_DAY + 1, noise=0.05)
+    live_through(watched, FIRST_DAY, FIRST_DAY + 1, noise=1.0)
     watched.act("watch")
-    live_through(watched, FIRST_DAY + 2, noise=0.05)
+    live_through(watched, FIRST_DAY + 2, noise=1.0)
     watched.act("watch")
     measured = [event["evidence"]["watched"]["measured"][0]["confidence"] for event in looks(watched)]
     assert measured == pytest.approx([0.95, 0.975])
