@@ -21,15 +21,19 @@ global
 
 defaults
     mode http
-    timeout connect 1s
+    timeout connect 300ms
     timeout client 60s
     timeout server 60s
     timeout queue 5s
-    # Scoring changes nothing but the log, so a request that no server answered may be asked again, elsewhere.
+    # A busy server answers its check late; one that is dead refuses it at once.
+    timeout check 2s
+    # Scoring changes nothing but the log, so a request that no server answered may be asked again, elsewhere; for that
+    # HAProxy must have all of it (up to 16 kB), and clients send the body apart.
     retries 3
     option redispatch 1
     retry-on conn-failure empty-response
     balance roundrobin
+    option http-buffer-request
     option httpchk
     default-server inter 250ms fastinter 100ms rise 1 fall 2{lookup}
     http-error status 502 content-type application/json string '{{"error": "the model server broke off its answer: try again"}}'
@@ -59,8 +63,8 @@ _BACK = """
 backend {model}
     http-check send meth GET uri /models/{model}/ready
     http-check expect status 200
-    server champion {champion} weight 100 check
-    server canary {canary} weight 0 check
+    server champion {champion} weight 100 check observe layer4 error-limit 1 on-error mark-down
+    server canary {canary} weight 0 check observe layer4 error-limit 1 on-error mark-down
     # The champion again, asked only when no server with a weight is up: a canary that dies while it gets everything.
     server fallback {champion} backup track {model}/champion
 """

@@ -19,6 +19,12 @@ def test_every_model_has_a_back_end_with_both_roles():
     assert config.count("server canary 127.0.0.1:8902 weight 0 check") == 2
 
 
+def test_a_request_is_kept_whole_so_that_it_can_be_asked_again():
+    config = render(SETTINGS, ["delay"])
+    assert "option http-buffer-request\n" in config
+    assert "retry-on conn-failure empty-response\n" in config
+
+
 def test_it_binds_where_clients_look_unless_told_otherwise():
     assert "bind 127.0.0.1:8900\n" in render(SETTINGS, ["delay"])
     elsewhere = render(SETTINGS, ["delay"], "0.0.0.0")
