@@ -65,8 +65,9 @@ backend {model}
     http-check expect status 200
     server champion {champion} weight 100 check observe layer4 error-limit 1 on-error mark-down
     server canary {canary} weight 0 check observe layer4 error-limit 1 on-error mark-down
-    # The champion again, asked only when no server with a weight is up: a canary that dies while it gets everything.
+    # Asked only when no server with a weight is up: the champion again, then whatever version the canary role holds.
     server fallback {champion} backup track {model}/champion
+    server reserve {canary} backup track {model}/canary
 """
 
 

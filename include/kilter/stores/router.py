@@ -1,8 +1,8 @@
 """The router: HAProxy, steered through its runtime API.
 
 A model is a back end, a role is a server in it. Both servers have weights on one scale that sum
-to 100, so a weight is a percentage of the requests. A third server, the champion's again, gets requests only while
-no server with a weight is up.
+to 100, so a weight is a percentage of the requests. Each is there once more, without a weight, to stand in while no
+server with a weight is up: the champion's first, then the canary's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SECONDS = 5.0
 """How long HAProxy may take to answer; it answers within a millisecond."""
 
 _POLL = 0.05
-_FALLBACK = "fallback"
+_STAND_INS: dict[Role, str] = {"champion": "fallback", "canary": "reserve"}
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,10 @@ class Router:
     def counters(self, model: str) -> dict[Role, Counters]:
         """What HAProxy counted for each role; the counts only grow until HAProxy restarts.
 
-        What the champion answered in place of a canary that was down counts as the champion's.
+        What one answered in place of the other, which was down, counts as its own.
         """
         rows = self._rows(model)
-        found = {role: _counters(rows[role]) for role in ROLES}
-        return found | {"champion": found["champion"].plus(_counters(rows[_FALLBACK]))}
+        return {role: _counters(rows[role]).plus(_counters(rows[_STAND_INS[role]])) for role in ROLES}
 
     def wait_until_up(self, model: str, role: Role, timeout: timedelta = timedelta(seconds=15)) -> None:
         """Wait until HAProxy's health check of this server passes, so that it may get requests.
@@ -120,7 +119,7 @@ class Router:
     def _rows(self, model: str) -> dict[str, dict[str, str]]:
         lines = self._ask("show stat").removeprefix("# ").splitlines()
         rows = {row["svname"]: row for row in csv.DictReader(lines) if row["pxname"] == model}
-        missing = [name for name in (*ROLES, _FALLBACK) if name not in rows]
+        missing = [name for name in (*ROLES, *_STAND_INS.values()) if name not in rows]
         if missing:
             raise InputError(
                 f"HAProxy at {self.address} has no server {', '.join(missing)} for model '{model}': "

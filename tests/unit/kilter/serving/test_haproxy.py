@@ -19,6 +19,13 @@ def test_every_model_has_a_back_end_with_both_roles():
     assert config.count("server canary 127.0.0.1:8902 weight 0 check") == 2
 
 
+def test_each_role_stands_in_for_the_other_and_is_checked_once():
+    config = render(SETTINGS, ["delay"])
+    assert "server fallback 127.0.0.1:8901 backup track delay/champion\n" in config
+    assert "server reserve 127.0.0.1:8902 backup track delay/canary\n" in config
+    assert config.index("server fallback") < config.index("server reserve")
+
+
 def test_a_request_is_kept_whole_so_that_it_can_be_asked_again():
     config = render(SETTINGS, ["delay"])
     assert "option http-buffer-request\n" in config
