@@ -286,9 +286,10 @@ def _holding(objects: ObjectStore, role: Role, held: str) -> ObjectStore:
 
 def _haproxy_config(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.serving.haproxy import render
-    from kilter.spec import model_folders
+    from kilter.spec import load_spec, model_folders
 
-    print(render(settings, [folder.name for folder in model_folders(settings.models)], options.listen), end="")
+    specs = [load_spec(folder) for folder in model_folders(settings.models)]
+    print(render(settings, specs, options.listen), end="")
 
 
 if __name__ == "__main__":

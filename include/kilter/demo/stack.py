@@ -19,7 +19,7 @@ from kilter.errors import InputError, KilterError
 from kilter.services import Service, Services, executable, free_port
 from kilter.serving.haproxy import render
 from kilter.settings import Settings
-from kilter.spec import model_folders
+from kilter.spec import load_spec, model_folders
 from kilter.stores.ledger import Ledger
 
 Runtime = Literal["docker", "process"]
@@ -80,8 +80,8 @@ class Stack:
         (home / _MARK).write_text("{}")
         make_database(home / "airflow")
         Ledger(self.settings.ledger).migrate()
-        models = [folder.name for folder in model_folders(self.settings.models)]
-        (home / "haproxy" / "haproxy.cfg").write_text(render(self.settings, models))
+        specs = [load_spec(folder) for folder in model_folders(self.settings.models)]
+        (home / "haproxy" / "haproxy.cfg").write_text(render(self.settings, specs))
         if self.runtime == "docker" and os.geteuid() == 0:
             for folder in _SHARED:
                 _give(home / folder, _STEP_USER)

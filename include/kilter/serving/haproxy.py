@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from kilter.errors import InputError
 from kilter.settings import Settings
+from kilter.spec import ModelSpec
 
 _HEAD = """\
 # Made by 'kilter haproxy-config': do not edit. Weights change at run time; these are safe after a restart.
@@ -61,7 +62,7 @@ frontend models
 
 _BACK = """
 backend {model}
-    http-check send meth GET uri /models/{model}/ready
+{balance}    http-check send meth GET uri /models/{model}/ready
     http-check expect status 200
     server champion {champion} weight 100 check observe layer4 error-limit 1 on-error mark-down
     server canary {canary} weight 0 check observe layer4 error-limit 1 on-error mark-down
@@ -71,17 +72,25 @@ backend {model}
 """
 
 
-def render(settings: Settings, models: Sequence[str], listen: str | None = None) -> str:
+_STICKY = """\
+    # One value of the header, one server; a weight that changes moves as few of them as it can.
+    balance hdr({header})
+    hash-type consistent
+"""
+
+
+def render(settings: Settings, specs: Sequence[ModelSpec], listen: str | None = None) -> str:
     """The configuration for these models.
 
     Args:
         settings: addresses of the front end, the runtime API and the servers.
-        models: names of the models; each gets a back end under its name.
+        specs: the models; each gets a back end under its name.
         listen: address to bind to, where it is not the one that clients use; such as `0.0.0.0` in a container.
 
     Raises:
         InputError: no models, or an address without host and port.
     """
+    models = [spec.name for spec in specs]
     if not models:
         raise InputError(f"no models in {settings.models}: HAProxy needs at least one: set KILTER_MODELS")
     champion, canary = (_address(url, "http") for url in (settings.champion, settings.canary))
@@ -100,8 +109,15 @@ def render(settings: Settings, models: Sequence[str], listen: str | None = None)
         models=", ".join(models),
         known=" || ".join(conditions.values()),
     )
-    backs = (_BACK.format(model=model, champion=champion, canary=canary) for model in models)
+    backs = (
+        _BACK.format(model=spec.name, champion=champion, canary=canary, balance=_balance(spec.canary.sticky_header))
+        for spec in specs
+    )
     return head + (_RESOLVERS if by_name else "") + front + "".join(backs)
+
+
+def _balance(header: str | None) -> str:
+    return _STICKY.format(header=header) if header else ""
 
 
 def _address(url: str, scheme: str) -> str:

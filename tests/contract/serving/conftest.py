@@ -28,6 +28,8 @@ from kilter.stores.servers import Servers
 
 MODEL = "flight_delay"
 OTHER = "other_model"
+STICKY = "x-passenger"
+"""Requests for the other model are answered by one version for each value of this header."""
 SPEC = Path(__file__).parents[3] / "include/models" / MODEL
 ROW = {
     "hour": 17,
@@ -99,7 +101,8 @@ class Installation:
         for name in (MODEL, OTHER):
             shutil.copytree(SPEC, models / name)
         other = models / OTHER / "model.yaml"
-        other.write_text(other.read_text().replace(f"name: {MODEL}", f"name: {OTHER}"))
+        text = other.read_text().replace(f"name: {MODEL}", f"name: {OTHER}")
+        other.write_text(text.replace("canary:", f"canary:\n  sticky_header: {STICKY}"))
         self.settings = Settings.from_environment(
             {
                 "KILTER_HOME": str(home),
@@ -126,7 +129,8 @@ class Installation:
 
     def start_haproxy(self) -> None:
         config = self.home / "haproxy.cfg"
-        config.write_text(render(self.settings, [MODEL, OTHER]))
+        specs = [load_spec(self.settings.models / name) for name in (MODEL, OTHER)]
+        config.write_text(render(self.settings, specs))
         self._spawn(
             "haproxy", [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-db", "-f", str(config)]
         )

@@ -8,7 +8,7 @@ import pytest
 from kilter.errors import InputError, UnavailableError
 from kilter.stores.router import Router
 
-from .conftest import KEYS, MODEL, OTHER, ROW, split, wait_until
+from .conftest import KEYS, MODEL, OTHER, ROW, STICKY, make_model, split, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,28 @@ def test_answers_are_told_by_the_server_itself_and_not_to_clients_of_the_router(
     for path in ("answers", "answers/", "%61nswers//"):
         assert httpx.get(f"{installation.settings.endpoint}/models/{MODEL}/{path}?after=0").status_code == 403
     assert httpx.get(f"{installation.url('champion')}/models/{MODEL}/answers").status_code == 400
+
+
+def test_with_a_sticky_header_one_value_goes_to_one_version_and_weights_are_shares_of_the_values(installation):
+    for role, seed in (("champion", 1), ("canary", 2)):
+        spec = installation.spec.model_copy(update={"name": OTHER})
+        made = make_model(installation.objects, spec, seed)
+        installation.servers.deploy(role, OTHER, seed, made.key, made.digest)
+        wait_until(lambda role=role: installation.router.counters(OTHER)[role].up, f"HAProxy finds the {role} up")
+    installation.router.shift(OTHER, 25)
+    url = f"{installation.settings.endpoint}/models/{OTHER}/invocations"
+    with httpx.Client() as client:
+
+        def version(passenger: int) -> int:
+            headers = {STICKY: f"passenger-{passenger}"}
+            answer = client.post(url, json=split({**KEYS, **ROW}), headers=headers)
+            return answer.raise_for_status().json()["model_version"]
+
+        first = [version(passenger) for passenger in range(300)]
+        assert [version(passenger) for passenger in range(300)] == first
+        assert 0.15 < first.count(2) / 300 < 0.35
+        installation.router.shift(OTHER, 50)
+        later = [version(passenger) for passenger in range(300)]
+    assert 0.4 < later.count(2) / 300 < 0.6
+    back = sum(before == 2 and after == 1 for before, after in zip(first, later, strict=True))
+    assert back < 0.1 * first.count(2), "whoever saw the canary keeps it as its share grows"
