@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from kilter.stores.deployment import Role
 
+_ENDING = {"ending": True}
+"""Evidence of the event with which a roll-back begins."""
+
 
 def hold(row: RowMapping, reason: str, context: StepContext, evidence: Mapping[str, Any] | None = None) -> None:
     """Send all traffic to the champion; the candidate stays loaded, and its evidence is kept.
@@ -34,13 +37,14 @@ def resume(row: RowMapping, reason: str, context: StepContext) -> None:
     """Let a held rollout go on at the step that it was held in, by the run that waits for it.
 
     Raises:
-        InputError: it is not held, or it failed and only waits to be rolled back.
+        InputError: it is not held, it failed and only waits to be rolled back, or that has begun.
     """
     if row["state"] != "held":
         raise InputError(f"rollout {row['id']} of '{row['model']}' is {row['state']}, not held: nothing to resume")
-    if failed(row, context):
+    if failed(row, context) or is_ending(row, context):
+        why = "is being rolled back" if is_ending(row, context) else "failed"
         raise InputError(
-            f"rollout {row['id']} of '{row['model']}' version {row['candidate']} failed: abort it, or roll out another"
+            f"rollout {row['id']} of '{row['model']}' version {row['candidate']} {why}: abort it, or roll out another"
         )
     context.ledger.resume_rollout(row["id"], reason)
     context.log.info("version %d of %s goes on: %s", row["candidate"], row["model"], reason)
@@ -74,6 +78,11 @@ def failed(row: RowMapping, context: StepContext) -> bool:
     return judged is not None and judged["evidence"]["judgement"]["verdict"] == "failed"
 
 
+def is_ending(row: RowMapping, context: StepContext) -> bool:
+    """Whether its roll-back has begun, and was perhaps broken off: nothing but its end may follow."""
+    return _ENDING.items() <= context.ledger.rollout_events(row["id"])[-1]["evidence"].items()
+
+
 def roll_back(row: RowMapping, reason: str, context: StepContext) -> None:
     """End a rollout that is under way: traffic first, then the candidate's server, then its alias. Safe to run again.
 
@@ -81,10 +90,10 @@ def roll_back(row: RowMapping, reason: str, context: StepContext) -> None:
         UnavailableError: HAProxy, the object store or the registry does not answer; traffic is back if HAProxy did.
     """
     model = row["model"]
-    if row["state"] != "held":
-        hold(row, reason, context)
-    else:
+    if is_ending(row, context):
         context.router.shift(model, 0)
+    else:
+        hold(row, reason, context, _ENDING)
     _restore_champion(row, context)
     context.servers.withdraw("canary", model)
     if context.registry.alias(model, "canary") == row["candidate"]:

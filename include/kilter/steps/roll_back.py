@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kilter.core.rollout import PROMOTED
-from kilter.rollout import failed, roll_back
+from kilter.rollout import failed, is_ending, roll_back
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 def _waits_for_a_person(row: RowMapping, context: StepContext) -> bool:
     """Whether a held rollout is held by a person, or by the spec because nothing was proven."""
     by_verdict = "judgement" in context.ledger.rollout_events(row["id"])[-1]["evidence"]
-    return not failed(row, context) and (not by_verdict or context.spec.canary.inconclusive == "hold")
+    if failed(row, context) or is_ending(row, context):
+        return False
+    return not by_verdict or context.spec.canary.inconclusive == "hold"
 
 
 def _reason(row: RowMapping, context: StepContext) -> str:

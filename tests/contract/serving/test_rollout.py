@@ -388,6 +388,31 @@ def test_a_rollout_that_was_held_goes_on_where_it_was_with_what_it_had_shown(rol
     assert traffic.failures == []
 
 
+def test_a_roll_back_broken_off_anywhere_is_finished_by_running_it_again_and_not_taken_for_a_hold(
+    rollouts, monkeypatch
+):
+    rollouts.first_champion()
+    calls = [
+        (Router, "shift"),
+        (Servers, "deploy"),
+        (Servers, "withdraw"),
+        (rollouts.registry, "remove_alias"),
+    ]
+    rollout = rollouts.run("stage", version=rollouts.register(2)).rollout
+    for owner, name in calls:
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, _away)
+            with pytest.raises(UnavailableError):
+                rollouts.run("roll_back", version=2)
+        assert rollouts.ledger.rollout(rollout)["state"] == "held"
+        with pytest.raises(InputError, match="version 2 is being rolled back: abort it"):
+            rollouts.run("control_rollout", action="resume")
+    ended = rollouts.run("roll_back", version=2)
+    assert (ended.rolled_back, ended.reason) == (True, "broken off after: version 2 staged")
+    assert rollouts.ledger.open_rollout(MODEL) is None
+    assert (rollouts.registry.alias(MODEL, "canary"), rollouts.held("canary")) == (None, 0)
+
+
 def test_abort_ends_a_rollout_and_the_step_that_watched_it(rollouts):
     rollouts.first_champion()
     rollout = rollouts.to_weight(rollouts.register(2), 50)
