@@ -100,7 +100,7 @@ def test_answers_are_told_by_the_server_itself_and_not_to_clients_of_the_router(
     seconds, score = told.newest[-1]
     assert 0 < seconds < 5
     assert 0 <= score <= 1
-    for path in ("answers", "answers/", "%61nswers//"):
+    for path in ("answers", "answers/", "%61nswers//", "copies"):
         assert httpx.get(f"{installation.settings.endpoint}/models/{MODEL}/{path}?after=0").status_code == 403
     assert httpx.get(f"{installation.url('champion')}/models/{MODEL}/answers").status_code == 400
 
@@ -128,3 +128,12 @@ def test_with_a_sticky_header_one_value_goes_to_one_version_and_weights_are_shar
     assert 0.4 < later.count(2) / 300 < 0.6
     back = sum(before == 2 and after == 1 for before, after in zip(first, later, strict=True))
     assert back < 0.1 * first.count(2), "whoever saw the canary keeps it as its share grows"
+
+
+def test_no_client_can_pass_a_request_off_as_a_copy(installation):
+    asked = {"json": split({**KEYS, **ROW}), "headers": {"x-kilter-copy": "1"}}
+    path = f"models/{MODEL}/invocations"
+    before = installation.servers.answers("champion", MODEL).requests
+    assert "x-kilter-score" not in httpx.post(f"{installation.settings.endpoint}/{path}", **asked).headers
+    assert "x-kilter-score" in httpx.post(f"{installation.url('champion')}/{path}", **asked).headers
+    assert installation.servers.answers("champion", MODEL).requests == before + 1

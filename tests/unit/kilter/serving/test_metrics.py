@@ -16,12 +16,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kilter.encoding import Matrix, Signature
+from kilter.serving import models as models_module
 from kilter.serving.metrics import peak_memory
-from kilter.serving.models import LiveModels, LoadedModel
+from kilter.serving.models import WATCHED_SECONDS, LiveModels, LoadedModel
 from kilter.serving.prediction_log import LogState, NoLog
 from kilter.serving.server import ModelServer
 from kilter.spec import Feature
-from kilter.stores.deployment import Deployment
+from kilter.stores.deployment import Deployment, Role
 from kilter.stores.objects import FileObjects
 
 SIGNATURE = Signature(entity="id", timestamp="at", features=(Feature(name="x"),))
@@ -40,16 +41,18 @@ class Doubler:
 class Client:
     """Asks the application itself."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, role: Role = "champion") -> None:
         objects, log = FileObjects(home), logging.getLogger("test")
-        models = LiveModels(objects, "champion", lambda: [], log)
+        models = LiveModels(objects, role, lambda: [], log)
         deployment = Deployment(model="m", version=3, key="models/m/d", digest="d")
         self.model = LoadedModel(deployment, SIGNATURE, Doubler())
         models.__dict__["_loaded"] |= {"m": self.model, "empty": None}
         self.log = NoLog()
         self._server = ModelServer(models, self.log)
 
-    def ask(self, path: str, body: bytes = b"", method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
+    def ask(
+        self, path: str, body: bytes = b"", method: str = "GET", query: bytes = b"", copy: bool = False
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -58,7 +61,8 @@ class Client:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
+        headers = [(b"content-type", b"application/json"), *([(b"x-kilter-copy", b"1")] if copy else [])]
+        scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": query}
         asyncio.run(self._server(scope, receive, send))
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
@@ -146,3 +150,36 @@ assert b'kilter_requests_total{model="m",version="3"} 1.0' in metrics.text([])
 """
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone")}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+def test_a_copy_is_answered_with_its_seconds_and_score_and_counts_for_nothing(client: Client) -> None:
+    assert client.ask("/models/m/copies", query=b"after=0")[0] == 200
+    body = json.dumps({"dataframe_records": [{"x": 0.25}]}).encode()
+    status, headers, _ = client.ask("/models/m/invocations", body, "POST", copy=True)
+    assert (status, float(headers[b"x-kilter-score"])) == (200, 0.5)
+    assert 0 < float(headers[b"x-kilter-seconds"]) < 10
+    assert client.ask("/models/m/invocations", b"nonsense", "POST", copy=True)[0] == 400
+    assert client.model.requests == 0
+    assert json.loads(client.ask("/models/m/copies", query=b"after=0")[2]) == {"kept": 0, "copies": []}
+    assert not [name for name in client.metrics() if name[0] == "kilter_requests_total"]
+    status, headers, _ = client.ask("/models/m/invocations", body, "POST")
+    assert b"x-kilter-score" not in headers
+    assert client.model.requests == 1
+    assert json.loads(client.ask("/models/m/copies", query=b"after=0")[2])["kept"] == 1
+
+
+@pytest.mark.parametrize(("role", "later"), [("canary", 503), ("champion", 200)])
+def test_a_canary_that_was_watched_and_is_not_any_more_wants_no_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: Role, later: int
+) -> None:
+    client, now = Client(tmp_path, role), [0.0]
+    monkeypatch.setattr(models_module.time, "monotonic", lambda: now[0])
+    now[0] += 10 * WATCHED_SECONDS
+    assert client.ask("/models/m/ready")[0] == 200, "nobody has begun to watch"
+    client.ask("/models/m/answers", query=b"after=0")
+    now[0] += WATCHED_SECONDS
+    assert client.ask("/models/m/ready")[0] == 200
+    now[0] += 1
+    assert client.ask("/models/m/ready")[0] == later
+    client.ask("/models/m/answers", query=b"after=0")
+    assert client.ask("/models/m/ready")[0] == 200
