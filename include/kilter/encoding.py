@@ -51,6 +51,11 @@ class Signature(BaseModel):
         return tuple(feature.name for feature in self.features)
 
     @cached_property
+    def columns(self) -> frozenset[str]:
+        """The columns that a request may have: the features, the entity and the timestamp."""
+        return frozenset({self.entity, self.timestamp, *self.names})
+
+    @cached_property
     def feature_types(self) -> list[str]:
         """XGBoost's feature types: `c` for a categorical, `q` for a number."""
         return ["c" if feature.categories else "q" for feature in self.features]

@@ -95,6 +95,7 @@ class LogShipper:
                     self._objects.put(key, data)
             except (KilterError, OSError) as error:
                 self._report(f"rows wait in the spool: {error}")
+                self._spool.settle()
                 if self._stop.wait(_RETRY_SECONDS):
                     raise
             else:

@@ -135,9 +135,9 @@ def _parquet(table: pa.Table) -> bytes:
 
 def main() -> None:
     os.nice(_NICENESS)
-    # Arrow's own pool keeps what it had; this gives it back.
+    # Arrow's own pool would keep what it had; glibc gives it back when it is told to.
     pa.set_memory_pool(pa.system_memory_pool())
-    give_back = ctypes.CDLL(None).malloc_trim
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", lambda keep: None)
     # Records refer to nothing that refers to them; looking for circles would take as long as reading them.
     gc.disable()
     for line in sys.stdin:

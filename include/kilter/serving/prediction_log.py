@@ -194,6 +194,7 @@ class PredictionLog:
                 version = Version.of(items[0].role, items[0].deployment, items[0].signature)
                 self._spool.append(batch(version, [item.record for item in items]), sum(item.rows for item in items))
                 batches.popleft()
+                self._spool.roll()
         finally:
             self._put_back([item for items in batches for item in items])
 

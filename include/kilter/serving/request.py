@@ -212,10 +212,9 @@ def _instance_rows(instances: Sequence[Any], signature: Signature) -> tuple[Sequ
 
 def check_names(names: Sequence[str], signature: Signature, what: str = "column") -> None:
     """Refuse columns that are unknown or given twice; `what` is what the protocol calls them."""
-    allowed = {signature.entity, signature.timestamp, *signature.names}
-    for name in names:
-        if name not in allowed:
-            raise RefusedRequest(400, f"{what} '{name}' is unknown; allowed: {', '.join(sorted(allowed))}")
+    if not signature.columns.issuperset(names):
+        unknown = next(name for name in names if name not in signature.columns)
+        raise RefusedRequest(400, f"{what} '{unknown}' is unknown; allowed: {', '.join(sorted(signature.columns))}")
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise RefusedRequest(400, f"{what} {', '.join(twice)} is given twice: keep one")

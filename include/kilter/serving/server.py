@@ -336,6 +336,8 @@ def serve(server: ModelServer, host: str, port: int, log: logging.Logger) -> Non
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Who asked is not looked at.
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )

@@ -18,7 +18,7 @@ from kilter.errors import UnavailableError
 
 ROLL_SECONDS = 1.0
 """How long a segment is written to."""
-ROLL_BYTES = 4 * 1024 * 1024
+ROLL_BYTES = 2 * 1024 * 1024
 """How long it grows at most, and one frame."""
 _HEAD = struct.Struct("<III")
 _OPEN, _CLOSED, _DAMAGED = ".open", ".segment", ".damaged"
@@ -59,6 +59,7 @@ class Spool:
         self._opened = 0.0
         self._closed: dict[Path, tuple[int, int]] = {}
         """Of each closed segment, oldest first, its rows and its bytes."""
+        self._settled: set[Path] = set()
 
     @property
     def rows(self) -> int:
@@ -110,10 +111,7 @@ class Spool:
         self._rows += rows
 
     def roll(self, now: bool = False) -> bool:
-        """Close the segment if it is old or long enough, or `now`; return whether it was closed.
-
-        A closed segment is on the disk, as far as the disk tells: before, a power cut may lose it.
-        """
+        """Close the segment if it is old or long enough, or `now`; return whether it was closed."""
         if self._file is None:
             return False
         if not now and self._size < ROLL_BYTES and time.monotonic() - self._opened < ROLL_SECONDS:
@@ -122,7 +120,6 @@ class Spool:
         closed = self._path.with_suffix(_CLOSED)
         try:
             os.ftruncate(file, self._size)
-            os.fsync(file)
         finally:
             os.close(file)
             self._path.rename(closed)
@@ -130,9 +127,19 @@ class Spool:
             self._size = self._rows = 0
         return True
 
+    def settle(self) -> None:
+        """Have the disk keep what is closed, whatever becomes of the machine; for segments that have to wait.
+
+        Not done where they are closed: a disk that takes seconds for it would keep the next answers in memory as long.
+        """
+        for path in [path for path in list(self._closed) if path not in self._settled]:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            self._settled.add(path)
+
     def oldest(self) -> Path | None:
         """The closed segment that was closed first."""
-        return next(iter(self._closed), None)
+        return next(iter(list(self._closed)), None)
 
     def remove(self, path: Path) -> int:
         """Delete a closed segment; return its rows."""
@@ -147,7 +154,7 @@ class Spool:
     def shed(self, spared: Path | None = None) -> int:
         """Delete the oldest closed segments beyond the limit, but not the one that is read now; return their rows."""
         dropped = 0
-        for path in [path for path in self._closed if path != spared]:
+        for path in [path for path in list(self._closed) if path != spared]:
             if self.size <= self._limit:
                 break
             dropped += self.remove(path)
@@ -160,6 +167,7 @@ class Spool:
             self._lock = None
 
     def _forget(self, path: Path) -> int:
+        self._settled.discard(path)
         return self._closed.pop(path, (0, 0))[0]
 
     def _open(self) -> None:

@@ -178,7 +178,11 @@ def test_while_the_store_is_away_rows_wait_in_the_spool_and_the_oldest_beyond_it
     log.end()
 
 
-def test_a_shipper_that_ends_while_the_store_is_away_leaves_its_segment(log: Log) -> None:
+def test_a_shipper_that_ends_while_the_store_is_away_leaves_its_segment_on_the_disk(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(spools.os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
     log.add(entry())
     log.spooled()
     log.objects.away = True
@@ -186,6 +190,7 @@ def test_a_shipper_that_ends_while_the_store_is_away_leaves_its_segment(log: Log
     with pytest.raises(UnavailableError, match="the store is away"):
         log.shipper.ship()
     assert log.log.state.waiting == 2
+    assert synced == [str(log.spool.oldest())]
     log.objects.away = False
     log.shipper.ship()
     assert log.requests() == {"r1"}
