@@ -73,9 +73,9 @@ def _taken(check: str, inputs: dict[str, Any]) -> dict[str, Any]:
 def roll_out(run: Run, version: int, weights: tuple[int, ...]) -> None:
     """`canary_promotion` beside a champion; requests must flow meanwhile."""
     rollout = run("stage", version=version)["rollout"]
+    run("shadow", rollout=rollout)
     for weight in weights:
-        run("shift", rollout=rollout, weight=weight)
-        run("judge_canary", rollout=rollout, weight=weight)
+        run("canary", rollout=rollout, weight=weight)
     run("promote", rollout=rollout)
     run("roll_back", version=version)
 
