@@ -7,6 +7,7 @@ each category, so that a model is fed in production exactly what it was trained 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -23,7 +24,6 @@ Matrix = npt.NDArray[np.float32]
 
 _NUMBERS = "biuf"
 """Kinds of numpy arrays that hold numbers only."""
-_PLAIN_NUMBERS = frozenset({float, int, bool, type(None)})
 _TEXTS = frozenset({str, type(None)})
 _LISTS = frozenset({list, tuple})
 
@@ -107,22 +107,21 @@ def encode(columns: Mapping[str, Sequence[Any]], signature: Signature) -> Matrix
 def _plain(columns: Mapping[str, Sequence[Any]], signature: Signature) -> Matrix | None:
     """What a request mostly holds, in a tenth of the time: lists of numbers and texts. None for all else, also faults.
 
-    numpy takes longer to look at fifteen columns of one value than to convert them at once.
+    numpy takes longer to look at fifteen columns of one value than `struct` to write them all.
     """
     values: list[Any] = [columns.get(name) for name in signature.names]
-    if not _LISTS.issuperset(map(type, values)):
+    if not _LISTS.issuperset(map(type, values)) or len(set(map(len, values))) > 1:
         return None
     for place, codes in signature.coded:
         if not _TEXTS.issuperset(map(type, values[place])):
             return None
         values[place] = [codes.get(value, math.nan) for value in values[place]]
-    if not _PLAIN_NUMBERS.issuperset(map(type, chain.from_iterable(values))):
-        return None
+    numbers = [math.nan if value is None else value for value in chain.from_iterable(values)]
     try:
-        with np.errstate(over="ignore"):
-            matrix = np.array(values, dtype=np.float32).T
-    except (ValueError, OverflowError):
+        packed = struct.pack(f"{len(numbers)}f", *numbers)
+    except (struct.error, OverflowError):
         return None
+    matrix = np.frombuffer(packed, np.float32).reshape(len(values), -1).T
     return None if np.isinf(matrix).any() else np.ascontiguousarray(matrix)
 
 

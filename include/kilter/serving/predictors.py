@@ -66,10 +66,11 @@ class Graph:
                 f"{owner} takes and gives {shapes}: expected one float matrix, and one float column or vector: export it so"
             )
         self._input = inputs[0].name
+        self._outputs = [outputs[0].name]
         self.features = inputs[0].shape[1]
 
     def predict(self, rows: Matrix) -> list[float]:
-        scores: list[float] = self._session.run(None, {self._input: rows})[0].ravel().tolist()
+        scores: list[float] = self._session.run(self._outputs, {self._input: rows})[0].ravel().tolist()
         return scores
 
 
