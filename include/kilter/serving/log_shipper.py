@@ -127,4 +127,4 @@ class LogShipper:
             if problem:
                 self._log.error("%s: prediction log: %s", self._name, problem)
             else:
-                self._log.info("%s: prediction log: the store takes it again", self._name)
+                self._log.info("%s: prediction log: rows are shipped again", self._name)

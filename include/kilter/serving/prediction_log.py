@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -214,18 +214,19 @@ class PredictionLog:
             self._dropped += oldest.rows
 
     def _turn(self, last: bool = False) -> None:
-        """Move what waits to the spool; none of its parts waits for another that fails."""
-        problems = []
-        for part in (self._take, self.flush, lambda: self._spool.roll(now=last), self._bound):
-            try:
-                part()
-            except (KilterError, OSError) as error:
-                problems.append(str(error))
-        self._report(problems[0] if problems else "")
+        """Move what waits to the spool; once that is this server's, no part of it waits for another that fails."""
+        problems = [] if self._spool.taken else [self._tried(self._spool.take)]
+        if not any(problems):
+            problems = [self._tried(part) for part in (self.flush, lambda: self._spool.roll(now=last), self._bound)]
+        self._report(next(filter(None, problems), ""))
 
-    def _take(self) -> None:
-        if not self._spool.taken:
-            self._spool.take()
+    def _tried(self, part: Callable[[], object]) -> str:
+        """What kept this part from being done, if anything did."""
+        try:
+            part()
+        except (KilterError, OSError) as error:
+            return str(error)
+        return ""
 
     def _bound(self) -> None:
         self._dropped += self._spool.shed(spared=self._shipper.segment)

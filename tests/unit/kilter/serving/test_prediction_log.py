@@ -315,6 +315,17 @@ def test_a_spool_is_one_server_s_alone(log: Log) -> None:
     other.release()
 
 
+def test_a_spool_that_is_another_server_s_is_not_written_to(
+    tmp_path: Path, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = PredictionLog(Spool(log.spool.folder, 10**9), log.objects, "champion", logging.getLogger("test"))
+    second.add(entry())
+    PredictionLog.__dict__["_turn"](second, last=True)
+    assert "is another server's" in caplog.text
+    assert second.state.waiting == 2
+    assert [path.name for path in log.spool.folder.iterdir()] == ["lock"]
+
+
 def test_segments_are_numbered_upwards_whatever_the_clock_does(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spools.time, "time_ns", lambda: 7)
     for name in ("r1", "r2"):
