@@ -12,11 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy.engine import RowMapping
 
-_REASON_LENGTH = 400
-
 
 def show(context: StepContext) -> None:
-    """Print it: state, who holds what, weights meant and set, and every event.
+    """Print it: state, who holds what, weights meant and set, and every event, the last one with all its figures.
 
     Raises:
         InputError: the model never had a rollout.
@@ -57,12 +55,13 @@ def _show_events(row: RowMapping, context: StepContext, console: Console) -> Non
     from rich.text import Text
 
     table = Table(show_edge=False)
-    for column in ("at", "state", "weight", "verdict", "why"):
+    for column in ("at (UTC)", "state", "weight", "verdict", "why"):
         table.add_column(column, justify="right" if column == "weight" else "left")
-    for event in context.ledger.rollout_events(row["id"]):
+    *earlier, last = context.ledger.rollout_events(row["id"])
+    for event in (*earlier, last):
         judgement = event["evidence"].get("judgement") or event["evidence"].get("watched") or {}
-        why = event["reason"]
-        shown = why if len(why) <= _REASON_LENGTH else f"{why[:_REASON_LENGTH]} …"
+        first, *others = event["reason"].split("; ")
+        why = f"{first}; …" if others and event is not last else event["reason"]
         at = f"{event['recorded_at']:%Y-%m-%d %H:%M:%S}"
-        table.add_row(at, event["state"], str(event["weight"]), judgement.get("verdict", ""), Text(shown))
+        table.add_row(at, event["state"], str(event["weight"]), judgement.get("verdict", ""), Text(why))
     console.print(table)
