@@ -237,16 +237,23 @@ def _migrate(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.serving.lookup import looks_up
     from kilter.serving.models import LiveModels
     from kilter.serving.server import ModelServer, serve
     from kilter.spec import model_folders
     from kilter.stores.objects import open_objects
+    from kilter.stores.online import FeastOnline
 
     log = logging.getLogger("kilter")
     objects: ObjectStore = open_objects(settings.objects)
     if options.hold:
         objects = _holding(objects, options.role, options.hold)
-    models = LiveModels(objects, options.role, lambda: [folder.name for folder in model_folders(settings.models)], log)
+    look_up = looks_up(
+        settings.models, lambda spec: FeastOnline(spec, settings.online_store, spec.serving.timeout), log
+    )
+    models = LiveModels(
+        objects, options.role, lambda: [folder.name for folder in model_folders(settings.models)], log, look_up
+    )
     answers = _answer_log(objects, options, settings, log)
     serve(ModelServer(models, answers), options.host, options.port, log)
 

@@ -75,6 +75,8 @@ CheckName = Literal[
 CHECKS: tuple[str, ...] = get_args(CheckName)
 """The gate's checks: each has a file in `kilter.core.gate` and a step `check_<name>`."""
 
+_LONGEST_LOOK_UP = timedelta(seconds=5)
+
 _FORBIDDEN_VARIABLES = re.compile(r"_?AIRFLOW.*|KILTER_.*|PATH|PYTHON.*|LD_.*|HOME", re.IGNORECASE)
 
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)")
@@ -231,6 +233,34 @@ class Features(Section):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.columns)
+
+
+class Serving(Section):
+    """What a request carries, and what follows where the rest cannot be looked up.
+
+    Features that `request` does not name may be left out of a request; the model server then takes them from the
+    online store, by the row's entity. A row of which nothing is online is `missing`, one that is older than
+    `features.ttl` at its event time `stale`; a store that fails, or takes longer than `timeout`, counts as missing.
+    `reject` refuses the request, `default` scores such a row with these features missing.
+    """
+
+    request: Annotated[
+        tuple[str, ...] | None, Field(description="features that every request carries; null: all of them")
+    ] = None
+    missing: Literal["reject", "default"] = "reject"
+    stale: Literal["reject", "default"] = "reject"
+    timeout: PositiveDuration = timedelta(milliseconds=100)
+
+    @model_validator(mode="after")
+    def _only_with_look_ups(self) -> Serving:
+        if self.request is None and self.model_fields_set:
+            given = ", ".join(sorted(self.model_fields_set))
+            raise ValueError(f"{given}: nothing is looked up without 'request': add it, or remove this section")
+        if self.timeout > _LONGEST_LOOK_UP:
+            raise ValueError(
+                f"timeout {self.timeout} is more than {_LONGEST_LOOK_UP}, for which no client waits: shorten it"
+            )
+        return self
 
 
 class Training(Section):
@@ -502,6 +532,7 @@ class ModelSpec(Section):
     source: Source
     label: Label
     features: Features
+    serving: Serving = Serving()
     training: Training
     evaluation: Evaluation
     gate: Gate
@@ -521,6 +552,7 @@ class ModelSpec(Section):
                 f"{self.resources.timeout}, which ends the container that observes: shorten one or raise the other"
             )
         self._refuse_columns_of_two_meanings()
+        self._refuse_requests_that_carry_all()
         _among("evaluation.slices", self.evaluation.slices, names)
         _among("evaluation.metrics", self.evaluation.metrics, METRICS[self.task])
         _among("gate.thresholds", self.gate.thresholds, self.evaluation.metrics)
@@ -537,6 +569,24 @@ class ModelSpec(Section):
     def checks(self) -> tuple[str, ...]:
         """The gate's checks of this model, in order: `slices` only where `evaluation.slices` names columns."""
         return tuple(check for check in CHECKS if check != "slices" or self.evaluation.slices)
+
+    @property
+    def looked_up(self) -> tuple[str, ...]:
+        """The features that a request may leave out, in their order."""
+        carried = self.features.names if self.serving.request is None else self.serving.request
+        return tuple(name for name in self.features.names if name not in carried)
+
+    def _refuse_requests_that_carry_all(self) -> None:
+        carried = self.serving.request
+        if carried is None:
+            return
+        _unique("serving.request", carried)
+        _among("serving.request", carried, self.features.names)
+        if not self.looked_up:
+            raise ValueError(
+                "serving.request: names every feature, so that nothing is left to look up: remove those that are "
+                "online, or the section"
+            )
 
     def _refuse_columns_of_two_meanings(self) -> None:
         """Column names are compared without case, as DuckDB does."""

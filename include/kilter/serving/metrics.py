@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import collections
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
@@ -10,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kilter.serving.lookup import Outcome
 from kilter.serving.models import LoadedModel
 from kilter.serving.prediction_log import AnswerLog
 
@@ -45,6 +47,12 @@ class ServerMetrics:
         self._errors = Counter(
             "kilter_errors", "Invocations not so answered", (*_LABELS, "status"), registry=self._registry
         )
+        self._lookups = Counter(
+            "kilter_lookups",
+            "Rows whose features were looked up, by what came of it",
+            (*_LABELS, "outcome"),
+            registry=self._registry,
+        )
         self._loaded = Gauge(
             "kilter_model_loaded_time_seconds", "When the version was loaded", _LABELS, registry=self._registry
         )
@@ -62,6 +70,11 @@ class ServerMetrics:
         requests, duration = self._answered[key]
         requests.inc()
         duration.observe(seconds)
+
+    def looked_up(self, model: str, version: int, outcomes: Sequence[Outcome]) -> None:
+        """Count the rows of a look-up by their outcomes."""
+        for outcome, rows in collections.Counter(outcomes).items():
+            self._lookups.labels(model, version, outcome).inc(rows)
 
     def refused(self, model: str, version: int | None, status: int) -> None:
         """Count an invocation that got no predictions; `version` is None where none is loaded."""

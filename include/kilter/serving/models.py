@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, KilterError
+from kilter.serving.lookup import Lookup
 from kilter.serving.predictors import Predictor, of_booster, of_onnx
 from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment
 from kilter.stores.objects import ObjectStore, read_file, read_manifest
@@ -30,11 +31,19 @@ WATCHED_SECONDS = 60.0
 
 
 class LoadedModel:
-    """One version in memory, and what was answered with it."""
+    """One version in memory, and what was answered with it.
 
-    def __init__(self, deployment: Deployment, signature: Signature, predictor: Predictor) -> None:
+    Args:
+        lookup: finds the features that a request may leave out; None where it may leave out none.
+    """
+
+    def __init__(
+        self, deployment: Deployment, signature: Signature, predictor: Predictor, lookup: Lookup | None = None
+    ) -> None:
         self.deployment = deployment
         self.signature = signature
+        self.lookup = lookup
+        self.optional = lookup.names if lookup else ()
         self.loaded_at = time.time()
         self.requests = 0
         self._answers: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
@@ -70,10 +79,19 @@ class LoadedModel:
         return self._predictor.predict(rows)
 
 
-def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
+LookUp = Callable[[str, Signature], Lookup | None]
+"""Opens the look-ups of a model's version, by the name of the one and the signature of the other."""
+
+
+def looks_nothing_up(model: str, signature: Signature) -> None:
+    """For servers whose requests carry every feature."""
+
+
+def load(objects: ObjectStore, deployment: Deployment, look_up: LookUp = looks_nothing_up) -> LoadedModel:
     """Load a version, each file checked against the digest.
 
     Raises:
+        SpecError: the model's spec, which says what is looked up, cannot be read.
         DataError: it was never committed, is altered, lies elsewhere than among the models, or is
             neither an XGBoost model in UBJSON nor an ONNX model.
     """
@@ -88,7 +106,7 @@ def load(objects: ObjectStore, deployment: Deployment) -> LoadedModel:
         raise DataError(f"{deployment.key} holds {MODEL_FILE} and {ONNX_FILE}: commit the model as one of them")
     name, read = (ONNX_FILE, of_onnx) if ONNX_FILE in manifest.files else (MODEL_FILE, of_booster)
     predictor = read(read_file(objects, manifest, name), signature, f"{deployment.key}/{name}")
-    return LoadedModel(deployment, signature, predictor)
+    return LoadedModel(deployment, signature, predictor, look_up(deployment.model, signature))
 
 
 def _signature(data: bytes, key: str) -> Signature:
@@ -109,15 +127,22 @@ class LiveModels:
         objects: the store of models and desired states.
         role: the role whose desired state counts.
         names: gives the names of the models that there are.
+        look_up: opens a version's look-ups; it may take seconds, before the version answers.
     """
 
     def __init__(
-        self, objects: ObjectStore, role: Role, names: Callable[[], Iterable[str]], log: logging.Logger
+        self,
+        objects: ObjectStore,
+        role: Role,
+        names: Callable[[], Iterable[str]],
+        log: logging.Logger,
+        look_up: LookUp = looks_nothing_up,
     ) -> None:
         self._objects = objects
         self.role = role
         self._names = names
         self._log = log
+        self._look_up = look_up
         self._loaded: dict[str, LoadedModel | None] = {}
         self._problems: dict[str, str] = {}
         self._stop = threading.Event()
@@ -170,7 +195,7 @@ class LiveModels:
             self._log.info("%s: holds nothing of %s any more", self.role, model)
             return
         started = time.monotonic()
-        loaded = load(self._objects, desired)
+        loaded = load(self._objects, desired, self._look_up)
         loaded.predict(np.full((1, len(loaded.signature.names)), np.nan, dtype=np.float32))
         self._loaded[model] = loaded
         # Each call to XGBoost makes garbage; what lives for good need not be walked to find it.

@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, as KServe, Triton and MLServer speak it: JSON over HTTP, without extensions.
 
 A request is one tensor a feature, `[n]` or `[n, 1]`, named after it; or a single tensor `[n, features]` in the
-signature's order, in which a category is its code: its place in the feature's list. A missing value is null.
+signature's order, in which a category is its code: its place in the feature's list. A missing value is null. Only a
+tensor of its own can be left out to have the feature looked up.
 
 Source: Open Inference Protocol, HTTP/REST, https://github.com/kserve/open-inference-protocol
 """
@@ -27,6 +28,7 @@ INTEGERS = tuple(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32
 TEXTS = ("BYTES",)
 _PLATFORM = "kilter"
 """The protocol asks what runs the model. What computes the scores is told at `/models/<model>/ready`."""
+_OPTIONAL = {"parameters": {"optional": True}}
 _FLOAT_TYPES = frozenset[type]((int, float, type(None)))
 _INTEGER_TYPES = frozenset[type]((int, type(None)))
 _TEXT_TYPES = frozenset[type]((str, type(None)))
@@ -61,8 +63,11 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(Body)
 
 
-def parse(body: bytes, signature: Signature, now: datetime) -> Rows:
+def parse(body: bytes, signature: Signature, now: datetime, optional: Sequence[str] = ()) -> Rows:
     """Parse the body of an inference.
+
+    Args:
+        optional: features that may be left out.
 
     Raises:
         RefusedRequest: not JSON, or an input is missing, unknown, or of the wrong shape or datatype.
@@ -77,17 +82,19 @@ def parse(body: bytes, signature: Signature, now: datetime) -> Rows:
         columns, count = _tensor_columns(request.inputs, signature)
     if count == 0:
         raise RefusedRequest(400, "inputs: no rows: give at least one")
-    return rows_of(columns, count, signature, now, request.id)
+    return rows_of(columns, count, signature, now, optional, request.id)
 
 
 def metadata(model: LoadedModel) -> dict[str, Any]:
     """What a client needs to know to ask this model."""
     signature = model.signature
     features = [
-        {"name": feature.name, "datatype": datatypes(feature)[0], "shape": [-1]} for feature in signature.features
+        {"name": feature.name, "datatype": datatypes(feature)[0], "shape": [-1]}
+        | (_OPTIONAL if feature.name in model.optional else {})
+        for feature in signature.features
     ]
     keys = [
-        {"name": name, "datatype": TEXTS[0], "shape": [-1], "parameters": {"optional": True}}
+        {"name": name, "datatype": TEXTS[0], "shape": [-1]} | _OPTIONAL
         for name in (signature.entity, signature.timestamp)
     ]
     return {

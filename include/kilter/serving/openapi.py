@@ -19,7 +19,8 @@ _REFUSALS = {
     405: "another method is allowed here",
     413: "the body is too large",
     415: "the content type is not application/json in UTF-8",
-    503: "no version of the model is loaded, or the server is about to end",
+    422: "what the request left out is not online, or too old; `error` says of which row",
+    503: "no version of the model is loaded, the server is about to end, or the online store does not answer",
 }
 _TEXT: Json = {"type": "string"}
 _COUNT: Json = {"type": "integer", "minimum": 0}
@@ -71,11 +72,16 @@ def _model_paths(model: LoadedModel) -> Json:
     ready = _fields(model={"const": name}, version=_COUNT, digest=_TEXT, predictor=_TEXT)
     # Only while another version is desired than the one that answers.
     ready["properties"]["problem"] = _TEXT
+    refusals = (400, 404, 413, 415, *((422,) if model.optional else ()), 503)
     base = f"/models/{name}"
     versions = (f"/v2/models/{name}", f"/v2/models/{name}/versions/{model.deployment.version}")
     paths = {
         f"{base}/invocations": _post(
-            "Score rows, in MLflow's protocol", f"{name}.Invocation", _predictions(), _record_example(model.signature)
+            "Score rows, in MLflow's protocol",
+            f"{name}.Invocation",
+            _predictions(),
+            _record_example(model.signature),
+            refusals,
         ),
         f"{base}/ready": _get("Which version answers", ready, 404, 503),
         f"{base}/answers": _answers(),
@@ -92,6 +98,7 @@ def _model_paths(model: LoadedModel) -> Json:
             f"{name}.Inputs",
             {"$ref": "#/components/schemas/Inference"},
             _tensor_example(model.signature),
+            refusals,
         )
     return paths
 
@@ -112,14 +119,14 @@ def _get(summary: str, answer: Json, *refusals: int) -> Json:
     return {"get": {"summary": summary, "parameters": [_ID_PARAMETER], "responses": _responses(answer, *refusals)}}
 
 
-def _post(summary: str, body: str, answer: Json, example: Json) -> Json:
+def _post(summary: str, body: str, answer: Json, example: Json, refusals: Sequence[int]) -> Json:
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}, "example": example}}
     return {
         "post": {
             "summary": summary,
             "parameters": [_ID_PARAMETER],
             "requestBody": {"required": True, "content": content},
-            "responses": _responses(answer, 400, 404, 413, 415, 503),
+            "responses": _responses(answer, *refusals),
         }
     }
 
@@ -136,14 +143,17 @@ def _responses(answer: Json, *refusals: int) -> Json:
 def _model_schemas(model: LoadedModel) -> Json:
     name, signature = model.deployment.model, model.signature
     return {
-        f"{name}.Row": _row(signature),
-        f"{name}.Invocation": _invocation(signature, f"#/components/schemas/{name}.Row"),
-        f"{name}.Inputs": _inputs(signature),
+        f"{name}.Row": _row(signature, model.optional),
+        f"{name}.Invocation": _invocation(signature, model.optional, f"#/components/schemas/{name}.Row"),
+        f"{name}.Inputs": _inputs(signature, model.optional),
     }
 
 
-def _row(signature: Signature) -> Json:
+def _row(signature: Signature, optional: Sequence[str]) -> Json:
     features: Json = {feature.name: _value(feature) for feature in signature.features}
+    for name in optional:
+        told = [features[name].get("description"), f"looked up by {signature.entity} where it is left out"]
+        features[name] = features[name] | {"description": "; ".join(filter(None, told))}
     keys: Json = {
         signature.entity: {"type": ["string", "integer", "null"], "description": "identifies the row in the log"},
         signature.timestamp: {
@@ -152,7 +162,16 @@ def _row(signature: Signature) -> Json:
             "description": "the row's event time, with its offset; without it the time of the request",
         },
     }
-    return _closed(features | keys, signature.names)
+    row = _closed(features | keys, _carried(signature, optional))
+    if optional:
+        entity = {"required": [signature.entity], "properties": {signature.entity: {"type": ["string", "integer"]}}}
+        row["anyOf"] = [{"required": list(optional)}, entity]
+    return row
+
+
+def _carried(signature: Signature, optional: Sequence[str]) -> list[str]:
+    """The features that every request carries."""
+    return [name for name in signature.names if name not in optional]
 
 
 def _value(feature: Feature) -> Json:
@@ -163,8 +182,9 @@ def _value(feature: Feature) -> Json:
     return {"type": ["number", "boolean", "null"], "description": "finite as a float32; a boolean counts as 0 or 1"}
 
 
-def _invocation(signature: Signature, row: str) -> Json:
+def _invocation(signature: Signature, optional: Sequence[str], row: str) -> Json:
     """One of MLflow's three forms. The rows of one request all have the same columns."""
+    carried = _carried(signature, optional)
     in_order = {
         "type": "array",
         "prefixItems": [_value(feature) for feature in signature.features],
@@ -177,11 +197,11 @@ def _invocation(signature: Signature, row: str) -> Json:
             "columns": {
                 "type": "array",
                 "items": {"enum": [*signature.names, signature.entity, signature.timestamp]},
-                "minItems": len(signature.names),
+                "minItems": len(carried) or 1,
                 "uniqueItems": True,
-                "description": "every feature, in any order",
+                "description": f"in any order; at least: {', '.join(carried) or signature.entity}",
             },
-            "data": {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": len(signature.names)}},
+            "data": {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": len(carried) or 1}},
             "index": {"type": ["array", "null"], "description": "accepted, and changes nothing"},
         },
         ("columns", "data"),
@@ -196,7 +216,7 @@ def _invocation(signature: Signature, row: str) -> Json:
     return {"anyOf": [_closed({form: schema, "params": none}, (form,)) for form, schema in forms.items()]}
 
 
-def _inputs(signature: Signature) -> Json:
+def _inputs(signature: Signature, optional: Sequence[str]) -> Json:
     keys = (signature.entity, signature.timestamp)
     tensors = [
         *(_tensor({"const": feature.name}, open_inference.datatypes(feature)) for feature in signature.features),
@@ -207,7 +227,7 @@ def _inputs(signature: Signature) -> Json:
         "description": f"all features at once, [n, {len(signature.names)}], in this order: {', '.join(signature.names)}"
         + (f"; categories are their codes: {codes}" if codes else "")
     }
-    each = {"type": "array", "minItems": len(signature.names), "items": {"anyOf": tensors}}
+    each = {"type": "array", "minItems": len(_carried(signature, optional)) or 1, "items": {"anyOf": tensors}}
     output = _closed({"name": {"const": open_inference.OUTPUT}, "parameters": _OPTIONS}, ("name",))
     return _closed(
         {

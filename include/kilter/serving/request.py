@@ -66,6 +66,7 @@ class Rows:
         entities: one key a row, None where the client gave none.
         timestamps: one event time a row; the time of the request where the client gave none.
         id: what the client calls this request, in a protocol that asks it; else empty.
+        absent: features that the client left out to have them looked up; here they are null.
     """
 
     matrix: Matrix
@@ -73,19 +74,23 @@ class Rows:
     entities: Sequence[str | None]
     timestamps: Sequence[datetime]
     id: str = ""
+    absent: tuple[str, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(Body)
 
 
-def parse(body: bytes, signature: Signature, now: datetime) -> Rows:
+def parse(body: bytes, signature: Signature, now: datetime, optional: Sequence[str] = ()) -> Rows:
     """Parse the body of an invocation.
+
+    Args:
+        optional: features that may be left out.
 
     Raises:
         RefusedRequest: not JSON, or a field is missing, unknown, or of the wrong type.
     """
     columns, count = _columns(decode(body, _decoder), signature)
-    return rows_of(columns, count, signature, now)
+    return rows_of(columns, count, signature, now, optional)
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
@@ -102,19 +107,30 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
         raise RefusedRequest(400, _no_number(body) or f"body: not JSON: {error}") from None
 
 
-def rows_of(columns: dict[str, Sequence[Any]], count: int, signature: Signature, now: datetime, id: str = "") -> Rows:
+def rows_of(
+    columns: dict[str, Sequence[Any]],
+    count: int,
+    signature: Signature,
+    now: datetime,
+    optional: Sequence[str] = (),
+    id: str = "",
+) -> Rows:
     """Columns by name, each of `count` values, as rows to score.
 
     Raises:
-        RefusedRequest: 400; a feature is missing or a value is of the wrong type.
+        RefusedRequest: 400; a feature is missing, a value is of the wrong type, or there is no entity to look up the
+            features of that were left out.
     """
+    absent = tuple(name for name in optional if name not in columns)
+    columns = columns | {name: [None] * count for name in absent}
     try:
         return Rows(
             encode(columns, signature),
             {name: columns[name] for name in signature.names},
-            _entities(signature.entity, columns, count),
+            _entities(signature.entity, columns, count, absent),
             _timestamps(signature.timestamp, columns, count, now),
             id,
+            absent,
         )
     except DataError as error:
         raise RefusedRequest(400, str(error)) from None
@@ -220,9 +236,13 @@ def check_names(names: Sequence[str], signature: Signature, what: str = "column"
         raise RefusedRequest(400, f"{what} {', '.join(twice)} is given twice: keep one")
 
 
-def _entities(name: str, columns: dict[str, Sequence[Any]], count: int) -> Sequence[str | None]:
+def _entities(name: str, columns: dict[str, Sequence[Any]], count: int, absent: Sequence[str]) -> Sequence[str | None]:
     values = columns.get(name, [None] * count)
     for value in values:
+        if value is None and absent:
+            raise RefusedRequest(
+                400, f"column '{name}' is missing or null: {', '.join(absent)} are looked up by it: give it, or them"
+            )
         if value is not None and type(value) not in (str, int):
             raise RefusedRequest(400, f"column '{name}' got {value!r}: an entity is a text, an integer or null")
     return [None if value is None else str(value) for value in values]

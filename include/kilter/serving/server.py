@@ -44,13 +44,14 @@ from kilter.serving import open_inference, openapi
 from kilter.serving.call import JSON, Call, Receive, Scope
 from kilter.serving.copies import Copies
 from kilter.serving.docs_page import page
+from kilter.serving.lookup import Lookup
 from kilter.serving.metrics import CONTENT_TYPE, ServerMetrics
 from kilter.serving.models import WATCHED_SECONDS, LiveModels, LoadedModel
 from kilter.serving.prediction_log import AnswerLog, Entry
 from kilter.serving.request import RefusedRequest, Rows, parse
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Parse = Callable[[bytes, Signature, datetime], Rows]
+Parse = Callable[[bytes, Signature, datetime, Sequence[str]], Rows]
 
 BODY_BYTES = 4 * 1024 * 1024
 _KEEP_ALIVE_SECONDS = 120
@@ -173,7 +174,11 @@ class ModelServer:
         raise _nothing_at(call)
 
     async def _measured(
-        self, name: str, version: str | None, call: Call, score: Callable[[LoadedModel, bytes, Call], dict[str, Any]]
+        self,
+        name: str,
+        version: str | None,
+        call: Call,
+        score: Callable[[LoadedModel, bytes, Call], Awaitable[dict[str, Any]]],
     ) -> dict[str, Any]:
         """Score the body, and count what came of it."""
         call.allow("POST")
@@ -182,7 +187,7 @@ class ModelServer:
             model = self._find(name, version, call)
             call.require_json()
             body = await _body(call.receive)
-            return score(model, body, call)
+            return await score(model, body, call)
         except RefusedRequest as error:
             status = error.status
             raise
@@ -202,18 +207,20 @@ class ModelServer:
         if name in self._copies and self._copies[name].wanted:
             self._copies[name].keep(call, body, status)
 
-    def _invoke(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
-        _, scores = self._score(model, body, call, parse)
+    async def _invoke(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
+        _, scores = await self._score(model, body, call, parse)
         return {"predictions": scores, "model_version": model.deployment.version, "request_id": call.id}
 
-    def _infer(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
-        rows, scores = self._score(model, body, call, open_inference.parse)
+    async def _infer(self, model: LoadedModel, body: bytes, call: Call) -> dict[str, Any]:
+        rows, scores = await self._score(model, body, call, open_inference.parse)
         return open_inference.answer(model, scores, rows.id or call.id)
 
-    def _score(self, model: LoadedModel, body: bytes, call: Call, parse: Parse) -> tuple[Rows, list[float]]:
+    async def _score(self, model: LoadedModel, body: bytes, call: Call, parse: Parse) -> tuple[Rows, list[float]]:
         started = time.perf_counter()
         now = datetime.now(UTC)
-        rows = parse(body, model.signature, now)
+        rows = parse(body, model.signature, now, model.optional)
+        if model.lookup and rows.absent:
+            rows = await self._looked_up(model, model.lookup, rows)
         scores = model.predict(rows.matrix)
         seconds = time.perf_counter() - started
         call.answer = seconds, scores[0]
@@ -222,6 +229,12 @@ class ModelServer:
             self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
         self._log.add(Entry(model.deployment, model.signature, call.id, now, seconds * 1000, rows, scores, call.copy))
         return rows, scores
+
+    async def _looked_up(self, model: LoadedModel, lookup: Lookup, rows: Rows) -> Rows:
+        """The rows with the features that the client left out; `RefusedRequest` where the spec wants them found."""
+        found = await lookup.find(rows)
+        self._metrics.looked_up(model.deployment.model, model.deployment.version, found.outcomes)
+        return lookup.complete(rows, found)
 
     def _ready_by_protocol(self, name: str, version: str | None, call: Call) -> dict[str, Any]:
         self._find(name, version, call)

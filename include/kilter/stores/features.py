@@ -25,18 +25,15 @@ from sqlalchemy.engine import make_url
 from kilter.errors import DataError, InputError, UnavailableError
 from kilter.keys import intervals_touching
 from kilter.spec import ModelSpec
+from kilter.stores.feature_view import CREATED as CREATED
+from kilter.stores.feature_view import PROJECT, configuration, definitions, is_redis
 from kilter.stores.objects import ObjectStore
+from kilter.stores.online import FeastOnline
 from kilter.stores.parquet import from_parquet
 
 if TYPE_CHECKING:
     import feast
     import pandas as pd
-
-PROJECT = "kilter"
-"""Feast's name space, one for all models."""
-
-CREATED = "created"
-"""Column of a features object: when its row could first be used. Feast keeps later ones out of a join."""
 
 LOCK_WAIT = 30
 """Seconds that one writer of an SQLite registry waits for another."""
@@ -103,7 +100,7 @@ class FeatureStore:
         keys = self._within(start, end)
         with self._writer(), self._faults(), redirect_stdout(io.StringIO()):
             catalogue = self._catalogue()
-            catalogue.apply(self._definitions(self._objects.uri(f"features/{self._spec.name}/*.parquet")))
+            catalogue.apply(list(definitions(self._spec, self._objects.uri(f"features/{self._spec.name}/*.parquet"))))
             done = catalogue.get_feature_view(self._spec.name).materialization_intervals
             if any(last > end for _, last in done):
                 return 0
@@ -127,59 +124,23 @@ class FeatureStore:
         import pandas as pd
 
         spec = self._spec
-        with self._faults(), self._local([]) as store:
-            answer = store.get_online_features(
-                features=[f"{spec.name}:{name}" for name in spec.features.names],
-                entity_rows=[{spec.entity: entity} for entity in entities],
-            ).to_df(include_event_timestamps=True)
-        seconds = answer[[f"{name}__ts" for name in spec.features.names]].max(axis=1)
-        answer[spec.timestamp] = pd.to_datetime(seconds.where(seconds > 0), unit="s", utc=True)
-        return answer[[spec.entity, spec.timestamp, *spec.features.names]]
+        rows = FeastOnline(spec, self._online_store).read(entities)
+        values = [row.values if row else {} for row in rows]
+        return pd.DataFrame(
+            {
+                spec.entity: list(entities),
+                spec.timestamp: pd.to_datetime([row.at if row else None for row in rows], utc=True),
+                **{name: [row.get(name) for row in values] for name in spec.features.names},
+            }
+        )
 
     # Feast
 
-    def _definitions(self, path: str) -> list[Any]:
-        import feast
-        from feast.types import Float64, String
-
-        spec = self._spec
-        entity = feast.Entity(name=spec.entity, join_keys=[spec.entity], value_type=feast.ValueType.STRING)
-        types = {"numeric": Float64, "categorical": String}
-        source = feast.FileSource(
-            name=f"{spec.name}_features", path=path, timestamp_field=spec.timestamp, created_timestamp_column=CREATED
-        )
-        schema = [feast.Field(name=feature.name, dtype=types[feature.kind]) for feature in spec.features.columns]
-        view = feast.FeatureView(
-            name=spec.name,
-            entities=[entity],
-            schema=[feast.Field(name=spec.entity, dtype=String), *schema],
-            source=source,
-            ttl=spec.features.ttl,
-            description=spec.description,
-            owner=spec.owner,
-        )
-        return [entity, view]
-
-    def _open(self, registry: dict[str, Any], online_store: str) -> feast.FeatureStore:
+    def _open(self, registry: dict[str, Any]) -> feast.FeatureStore:
         import feast
 
         logging.getLogger("feast").setLevel(logging.WARNING)
-        address = urlparse(online_store)
-        online = (
-            {"type": "redis", "connection_string": address.netloc}
-            if address.scheme == "redis"
-            else {"type": "sqlite", "path": online_store}
-        )
-        return feast.FeatureStore(
-            config=feast.RepoConfig(
-                project=PROJECT,
-                provider="local",
-                registry=registry,
-                online_store=online,
-                offline_store={"type": "duckdb"},
-                entity_key_serialization_version=3,
-            )
-        )
+        return feast.FeatureStore(config=configuration(registry, self._online_store))
 
     @contextmanager
     def _local(self, keys: Sequence[str]) -> Iterator[feast.FeatureStore]:
@@ -187,8 +148,8 @@ class FeatureStore:
         with tempfile.TemporaryDirectory(prefix="kilter-features-") as folder, _duckdb_in_utc():
             for key in keys:
                 self._place(key, Path(folder) / key.rpartition("/")[2])
-            store = self._open({"path": f"{folder}/registry.db"}, self._online_store)
-            entity, view = self._definitions(f"{folder}/*.parquet")
+            store = self._open({"path": f"{folder}/registry.db"})
+            entity, view = definitions(self._spec, f"{folder}/*.parquet")
             # `store.apply` would also touch the online store, which a read must not.
             store.registry.apply_entity(entity, PROJECT)
             store.registry.apply_feature_view(view, PROJECT)
@@ -209,12 +170,12 @@ class FeatureStore:
             Path(registry.database or "").parent.mkdir(parents=True, exist_ok=True)
             wait = {"connect_args": {"timeout": LOCK_WAIT}}
         config = {"registry_type": "sql", "path": self._registry_url, "sqlalchemy_config_kwargs": wait}
-        return self._open(config, self._online_store)
+        return self._open(config)
 
     @contextmanager
     def _writer(self) -> Iterator[None]:
         """One writer at a time where the online store is an SQLite file, which waits only 5 s by itself."""
-        if urlparse(self._online_store).scheme == "redis":
+        if is_redis(self._online_store):
             yield
             return
         path = Path(self._online_store)
@@ -229,7 +190,7 @@ class FeatureStore:
         from sqlalchemy.exc import OperationalError
 
         away: tuple[type[Exception], ...] = (OperationalError, sqlite3.OperationalError)
-        if urlparse(self._online_store).scheme == "redis":
+        if is_redis(self._online_store):
             from redis.exceptions import ConnectionError, TimeoutError
 
             away = (*away, ConnectionError, TimeoutError)

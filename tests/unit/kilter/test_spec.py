@@ -162,6 +162,20 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
             lambda spec: spec["features"]["columns"].append({"name": "request_id"}),
             "'request_id' is a column of the prediction",
         ),
+        (
+            lambda spec: spec.update(serving={"missing": "default"}),
+            "serving: missing: nothing is looked up without 'request': add it, or remove this section",
+        ),
+        (lambda spec: spec.update(serving={"request": ["speed"]}), "serving.request: 'speed' is not allowed"),
+        (lambda spec: spec.update(serving={"request": ["hour", "hour"]}), "serving.request: hour listed twice"),
+        (
+            lambda spec: spec.update(serving={"request": [column["name"] for column in spec["features"]["columns"]]}),
+            "serving.request: names every feature, so that nothing is left to look up",
+        ),
+        (
+            lambda spec: spec.update(serving={"request": ["hour"], "timeout": "1m"}),
+            "serving: timeout 0:01:00 is more than 0:00:05, for which no client waits: shorten it",
+        ),
         (lambda spec: spec.update(name="flights"), "name: 'flights' must equal its folder 'flight_delay'"),
     ],
 )
@@ -212,6 +226,19 @@ def test_the_same_instant_with_another_offset_is_the_same_spec(tmp_path: Path) -
     other = load_spec(changed(tmp_path, lambda spec: spec["schedule"].update(start="2013-01-01T02:00:00+02:00")))
     assert other.schedule.start.isoformat() == "2013-01-01T00:00:00+00:00"
     assert other.digest() == load_spec(FLIGHTS).digest()
+
+
+def test_what_a_request_need_not_carry_is_looked_up_and_by_default_nothing_is(tmp_path: Path) -> None:
+    assert load_spec(FLIGHTS).looked_up == ()
+    carried = ["visibility", "hour"]
+    spec = load_spec(changed(tmp_path, lambda content: content.update(serving={"request": carried})))
+    assert spec.looked_up == tuple(name for name in spec.features.names if name not in carried)
+    assert (spec.serving.missing, spec.serving.stale) == ("reject", "reject")
+
+
+def test_a_request_may_carry_the_entity_alone(tmp_path: Path) -> None:
+    spec = load_spec(changed(tmp_path, lambda content: content.update(serving={"request": []})))
+    assert spec.looked_up == spec.features.names
 
 
 def test_every_column_of_the_prediction_log_is_reserved() -> None:

@@ -179,3 +179,15 @@ def test_a_malformed_body_is_refused_by_the_field_at_fault(body: bytes, message:
     with pytest.raises(RefusedRequest) as refused:
         parse(body, SIGNATURE, NOW)
     assert message in str(refused.value)
+
+
+def test_a_tensor_of_an_optional_feature_may_be_left_out() -> None:
+    flights = tensor("flight_id", ["a", "b"], "BYTES")
+    body = json.dumps({"inputs": [tensor("distance", [7, 8]), flights]}).encode()
+    rows = parse(body, SIGNATURE, NOW, ("origin",))
+    assert (rows.absent, rows.entities) == (("origin",), ["a", "b"])
+
+
+def test_a_single_tensor_leaves_nothing_out() -> None:
+    body = json.dumps({"inputs": [tensor("all", [7, None], shape=[1, 2])]}).encode()
+    assert parse(body, SIGNATURE, NOW, ("origin",)).absent == ()

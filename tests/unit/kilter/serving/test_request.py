@@ -108,3 +108,33 @@ def test_a_malformed_body_is_refused_by_the_field_at_fault(body, message):
         parsed(body)
     assert refused.value.status == 400
     assert message in str(refused.value)
+
+
+OPTIONAL = ("origin",)
+
+
+def test_an_optional_feature_may_be_left_out_with_an_entity_to_look_it_up_by():
+    rows = parse(b'{"dataframe_records": [{"flight_id": "a", "distance": 7}]}', SIGNATURE, NOW, OPTIONAL)
+    assert (rows.absent, rows.entities) == (("origin",), ["a"])
+    assert np.array_equal(rows.matrix, [[7.0, np.nan]], equal_nan=True)
+
+
+def test_an_optional_feature_that_is_given_is_not_absent_also_where_it_is_null():
+    rows = parse(b'{"instances": [[7, null]]}', SIGNATURE, NOW, OPTIONAL)
+    assert (rows.absent, rows.entities) == ((), [None])
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"distance": 7}, "column 'flight_id' is missing or null: origin are looked up by it: give it, or them"),
+        ({"distance": 7, "flight_id": None}, "column 'flight_id' is missing or null"),
+        ({"origin": "JFK", "flight_id": "a"}, "feature 'distance' is missing"),
+        ({}, "feature 'distance' is missing"),
+    ],
+)
+def test_what_is_not_optional_and_the_entity_of_what_is_must_be_there(record, message):
+    with pytest.raises(RefusedRequest) as refused:
+        parse(json.dumps({"dataframe_records": [record]}).encode(), SIGNATURE, NOW, OPTIONAL)
+    assert refused.value.status == 400
+    assert message in str(refused.value)

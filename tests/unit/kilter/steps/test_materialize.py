@@ -58,7 +58,7 @@ def test_features_built_anew_meanwhile_are_refused(rides: Any) -> None:
 
 
 def test_reading_before_anything_is_online_is_unavailable(rides: Any) -> None:
-    with pytest.raises(UnavailableError, match="no such table"):
+    with pytest.raises(UnavailableError, match=r"is absent: run rides\.feature_ingestion first"):
         store(rides).online(["0-95"])
 
 

@@ -1,0 +1,127 @@
+"""What is online of an entity: the newest features that were materialised, and of when they are.
+
+Feast's own reader is asked, below its registry: the view is derived from the spec, so no registry has to be there.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from kilter.errors import UnavailableError
+from kilter.spec import ModelSpec
+from kilter.stores.feature_view import configuration, definitions, is_redis
+
+BATCH = 500
+"""Entities of one query; SQLite takes a limited number of values."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+"""Feast's time of an entity that Redis does not hold."""
+
+
+class OnlineRow(NamedTuple):
+    """What is online of one entity.
+
+    Args:
+        at: its event time, to the second.
+        values: by feature, None where it has none.
+    """
+
+    at: datetime
+    values: Mapping[str, Any]
+
+
+class OnlineStore(Protocol):
+    """Where the newest features of entities are read."""
+
+    def read(self, entities: Sequence[str]) -> list[OnlineRow | None]:
+        """What is online of each entity, None where nothing is.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        ...
+
+
+class FeastOnline:
+    """Feast's online store as one model sees it; threads may share it.
+
+    Args:
+        spec: names the entity and the features.
+        online_store: as `kilter.settings.Settings` has it.
+        timeout: how long Redis may take to connect and to answer; as long as it likes by default. An SQLite file
+            that is being written is waited for, up to 5 s.
+    """
+
+    def __init__(self, spec: ModelSpec, online_store: str, timeout: timedelta | None = None) -> None:
+        from feast.infra.online_stores.helpers import get_online_store_from_config
+
+        logging.getLogger("feast").setLevel(logging.WARNING)
+        self._spec = spec
+        self._address = online_store
+        self._config = configuration({"path": "none"}, _impatient(online_store, timeout))
+        self._store = get_online_store_from_config(self._config.online_store)
+        _, self._view = definitions(spec, "none")
+        self._names = frozenset(spec.features.names)
+
+    def read(self, entities: Sequence[str]) -> list[OnlineRow | None]:
+        """What is online of each entity, in their order; each is asked for once."""
+        different = list(dict.fromkeys(entities))
+        found: dict[str, OnlineRow | None] = {}
+        with self._faults():
+            for start in range(0, len(different), BATCH):
+                batch = different[start : start + BATCH]
+                found.update(zip(batch, self._read(batch), strict=True))
+        return [found[entity] for entity in entities]
+
+    def _read(self, entities: Sequence[str]) -> Iterator[OnlineRow | None]:
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        names = [self._spec.entity]
+        keys = [EntityKey(join_keys=names, entity_values=[Value(string_val=entity)]) for entity in entities]
+        # A new list of names each time: Feast appends to it.
+        for at, values in self._store.online_read(self._config, self._view, keys, list(self._spec.features.names)):
+            # A file may still hold features that the spec has no more.
+            known = {name: _plain(value) for name, value in (values or {}).items() if name in self._names}
+            yield None if at is None or at == _EPOCH else OnlineRow(at.replace(microsecond=0), known)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turn a store that does not answer into an `UnavailableError`."""
+        away: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
+        if is_redis(self._address):
+            from redis.exceptions import RedisError
+
+            away = (*away, RedisError)
+        elif not Path(self._address).exists():
+            # Opening it would make an empty one.
+            raise UnavailableError(
+                f"online store {self._address} is absent: run {self._spec.name}.feature_ingestion first"
+            )
+        try:
+            yield
+        except away as error:
+            raise UnavailableError(
+                f"online store {self._address.partition(',')[0]}: {error}: is it up, and was anything of "
+                f"'{self._spec.name}' ever put online?"
+            ) from error
+
+
+def _impatient(online_store: str, timeout: timedelta | None) -> str:
+    """The address with limits to waiting, where it has none of its own."""
+    if timeout is None or not is_redis(online_store):
+        return online_store
+    limits = [f"{name}={timeout.total_seconds()}" for name in ("socket_timeout", "socket_connect_timeout")]
+    return ",".join([online_store, *(limit for limit in limits if f",{limit.partition('=')[0]}=" not in online_store)])
+
+
+def _plain(value: Any) -> Any:
+    """The value inside Feast's message, None where it has none."""
+    kind = value.WhichOneof("val")
+    return None if kind is None else getattr(value, kind)
