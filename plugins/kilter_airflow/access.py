@@ -16,6 +16,7 @@ SETTINGS_OF: dict[str, tuple[str, ...]] = {
     "objects": ("home", "objects"),
     "ledger": ("ledger",),
     "features": ("feast_registry", "online_store"),
+    "online": ("online_store",),
     "registry": ("mlflow",),
     "router": ("router",),
     "servers": ("champion", "canary"),
@@ -94,7 +95,9 @@ def _addresses(stores: set[str], settings: Settings) -> list[str]:
     if "ledger" in stores:
         found.append(settings.ledger)
     if "features" in stores:
-        found += [settings.feast_registry, settings.online_store]
+        found.append(settings.feast_registry)
+    if stores & {"features", "online"}:
+        found.append(settings.online_store)
     return found
 
 

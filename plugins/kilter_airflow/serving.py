@@ -28,14 +28,15 @@ PORT = 8901
 """Where a server listens in a network of its own."""
 GRACE = 2
 """Seconds a server gets to end."""
-_SERVER = StepInfo(stores=frozenset({"objects"}))
+_OBJECTS_ALONE = StepInfo(stores=frozenset({"objects"}))
+_WITH_LOOK_UPS = StepInfo(stores=frozenset({"objects", "online"}))
 
 
 class StartServerOperator(Conditional):
     """Start the serving image with one version of one model, and return its address.
 
     The server gets the same hardening as a step, the memory of `gate.serving_fitness.memory` and no more, and the object
-    store for reading only: what it logs is lost with it. In the `process` runtime it is a plain process.
+    store for reading only: what it logs is lost with it. Where the model looks features up, so it gets the online store. In the `process` runtime it is a plain process.
 
     A candidate that takes too long or too much memory to load is no fault of this task: the address is returned, and
     the checks find nobody there.
@@ -131,7 +132,8 @@ class ContainerServer:
         from kilter_airflow.runtimes.docker import Container, mount
 
         spec, settings = spec_of(model), self.settings
-        access = access_of(_SERVER, spec, settings, os.environ, calls=True)
+        info = _WITH_LOOK_UPS if spec.looked_up else _OBJECTS_ALONE
+        access = access_of(info, spec, settings, os.environ, calls=True)
         shared = settings.step_network == "host"
         port = free_port() if shared else PORT
         host = "127.0.0.1" if shared else "0.0.0.0"

@@ -11,18 +11,22 @@ from kilter.step import StepContext, StepInfo
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from kilter.core.gate.prediction_parity import Online, Probes, Row, Served
     from kilter.core.verdict import Judgement
     from kilter.holdout import Facts, Holdout
+    from kilter.spec import ModelSpec
     from kilter.stores.models import Model
     from kilter.trainers import Vector
     from kilter.trial import TrialServer
 
+    Mask = npt.NDArray[np.bool_]
+
 STEP = StepInfo(
     stores=frozenset({"objects", "features"}),
-    reads=("gate", "entity", "timestamp", "label", "features", "training"),
+    reads=("gate", "entity", "timestamp", "label", "features", "serving", "training"),
     memoised=False,
 )
 Inputs = ServerInputs
@@ -44,6 +48,8 @@ def run(inputs: ServerInputs, context: StepContext) -> Outputs:
 
 
 def _judge(server: TrialServer, holdout: Holdout, context: StepContext) -> Judgement:
+    import numpy as np
+
     from kilter.core.gate.prediction_parity import Online, judge
     from kilter.stores.models import load_model
 
@@ -52,10 +58,11 @@ def _judge(server: TrialServer, holdout: Holdout, context: StepContext) -> Judge
     asked = _newest(context)
     if asked.empty:
         rows = holdout.frame.tail(wanted.rows).reset_index(drop=True)
-        return judge(Online(rows=0), _served(rows, model, server, holdout.facts, context), wanted)
+        whole = np.zeros(len(rows), dtype=bool)
+        return judge(Online(rows=0), _served(rows, whole, model, server, holdout.facts, context), wanted)
     offline = context.features.historical(asked)
-    online = _online(offline, model, context)
-    return judge(online, _served(offline, model, server, holdout.facts, context), wanted)
+    there, online = _online(offline, model, context)
+    return judge(online, _served(offline, there, model, server, holdout.facts, context), wanted)
 
 
 def _newest(context: StepContext) -> pd.DataFrame:
@@ -81,8 +88,8 @@ def _newest(context: StepContext) -> pd.DataFrame:
     return newest.sample(wanted, random_state=context.seed).sort_values(keys).reset_index(drop=True)
 
 
-def _online(offline: pd.DataFrame, model: Model, context: StepContext) -> Online:
-    """Compare feature by feature as the model sees them, then score by score."""
+def _online(offline: pd.DataFrame, model: Model, context: StepContext) -> tuple[Mask, Online]:
+    """Compare feature by feature as the model sees them, then score by score; also tell which rows are online."""
     import numpy as np
 
     from kilter.core.gate.prediction_parity import Online, OnlineCell, differing_cells
@@ -107,7 +114,7 @@ def _online(offline: pd.DataFrame, model: Model, context: StepContext) -> Online
             offline=_shown(offline[column].iloc[place]),
             online=_shown(online[column].iloc[place]),
         )
-    return Online(
+    return there, Online(
         rows=len(offline),
         newer=int(newer.sum()),
         behind=int(behind.sum()),
@@ -117,27 +124,32 @@ def _online(offline: pd.DataFrame, model: Model, context: StepContext) -> Online
     )
 
 
-def _served(offline: pd.DataFrame, model: Model, server: TrialServer, facts: Facts, context: StepContext) -> Served:
-    """Compare the server's scores; of the first row that differs, find the feature that is handled otherwise."""
+def _served(
+    offline: pd.DataFrame, online: Mask, model: Model, server: TrialServer, facts: Facts, context: StepContext
+) -> Served:
+    """Compare the server's scores; of the first row that differs, find the feature that is handled otherwise.
+
+    Rows that are online are sent as clients send them, without what the server looks up.
+    """
     import numpy as np
 
-    from kilter.core.gate.prediction_parity import Served, handled_otherwise
+    from kilter.core.gate.prediction_parity import Served
 
-    gate, names = context.spec.gate, model.signature.names
-    waited = server.wait(facts.digest, gate.serving_fitness.ready_within)
+    spec, names = context.spec, model.signature.names
+    waited = server.wait(facts.digest, spec.gate.serving_fitness.ready_within)
     if not waited.ready:
         return Served(rows=len(offline), silent=f"not ready: {waited.last_words}")
-    tolerance = gate.prediction_parity.tolerance
-    own = model.score(offline)
+    own, answered = model.score(offline), np.empty(len(offline))
+    left_out = online & bool(spec.looked_up)
     try:
-        answered = _ask(server, offline, names)
-        wrong = np.flatnonzero(~(np.abs(own - answered) <= tolerance))
+        answered[~left_out] = _ask(server, offline[~left_out], names)
+        answered[left_out] = _ask(server, *_as_sent(offline[left_out], spec))
+        wrong = np.flatnonzero(~(np.abs(own - answered) <= spec.gate.prediction_parity.tolerance))
         served = Served(rows=len(offline), differing=len(wrong), largest=_largest(own, answered))
         if not wrong.size:
             return served
         place = int(wrong[0])
-        variants = _variants(offline.iloc[[place]], names)
-        features = handled_otherwise(_probes(model.score(variants)), _probes(_ask(server, variants, names)), tolerance)
+        features = _blamed(offline.iloc[[place]], bool(left_out[place]), model, server, spec)
     except UnavailableError as error:
         return Served(rows=len(offline), silent=str(error))
     except ValueError as error:
@@ -147,9 +159,28 @@ def _served(offline: pd.DataFrame, model: Model, server: TrialServer, facts: Fac
             "first": _row(offline, place, context),
             "own": float(own[place]),
             "answered": float(answered[place]),
-            "features": tuple(names[feature] for feature in features),
+            "features": features,
         }
     )
+
+
+def _as_sent(rows: pd.DataFrame, spec: ModelSpec) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Rows as clients send them, and their columns: the keys, and the features that are not looked up."""
+    carried = [name for name in spec.features.names if name not in spec.looked_up]
+    times = rows[spec.timestamp].map(lambda time: time.isoformat())
+    return rows.assign(**{spec.timestamp: times}), (spec.entity, spec.timestamp, *carried)
+
+
+def _blamed(row: pd.DataFrame, left_out: bool, model: Model, server: TrialServer, spec: ModelSpec) -> tuple[str, ...]:
+    """The features of a row that the server handles otherwise; those it looks up where it is right once sent them."""
+    from kilter.core.gate.prediction_parity import handled_otherwise
+
+    names, tolerance = model.signature.names, spec.gate.prediction_parity.tolerance
+    if left_out and abs(_ask(server, row, names)[0] - model.score(row)[0]) <= tolerance:
+        return spec.looked_up
+    variants = _variants(row, names)
+    features = handled_otherwise(_probes(model.score(variants)), _probes(_ask(server, variants, names)), tolerance)
+    return tuple(names[feature] for feature in features)
 
 
 def _ask(server: TrialServer, rows: pd.DataFrame, names: tuple[str, ...]) -> Vector:

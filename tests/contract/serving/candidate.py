@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,12 +40,22 @@ def _small(objects: FileObjects, spec: ModelSpec) -> Manifest:
 
 
 class Candidate:
-    """A candidate with its holdout, its features offline and online, and ways to serve and check it."""
+    """A candidate with its holdout, its features offline and online, and ways to serve and check it.
 
-    def __init__(self, home: Path, model: Callable[[FileObjects, ModelSpec], Manifest] = _small) -> None:
-        self.settings = Settings.from_environment({"KILTER_HOME": str(home), "KILTER_MODELS": str(SPEC.parent)})
+    Args:
+        serving: a section for its spec.
+    """
+
+    def __init__(
+        self, home: Path, model: Callable[[FileObjects, ModelSpec], Manifest] = _small, serving: str = ""
+    ) -> None:
+        models = home / "models"
+        shutil.copytree(SPEC, models / MODEL)
+        with (models / MODEL / "model.yaml").open("a") as file:
+            file.write(f"\n{serving}\n")
+        self.settings = Settings.from_environment({"KILTER_HOME": str(home), "KILTER_MODELS": str(models)})
         self.objects = FileObjects(home / "store")
-        self.spec = _quick(load_spec(SPEC))
+        self.spec = _quick(load_spec(models / MODEL))
         self.model = model(self.objects, self.spec)
         self.rows = _rows(self.spec, 300)
         self.holdout = self._commit_holdout()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -146,3 +148,27 @@ def test_entities_that_moved_on_online_are_left_out_and_counted(tmp_path: Path) 
         judged = candidate.check("prediction_parity", url)
     assert judged.verdict is Verdict.PASSED, judged.reason
     assert 50 < judged.figures["online"]["newer"] < 150
+
+
+LOOKS_UP = "serving: {request: [hour, weekday, origin, carrier, distance], timeout: 5s}"
+
+
+def test_a_server_that_looks_features_up_is_sent_rows_without_them(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, serving=LOOKS_UP)
+    candidate.put_online()
+    with candidate.server() as url:
+        judged = candidate.check("prediction_parity", url)
+        looked_up = re.search(r'kilter_lookups_total{.*outcome="found".*} (\d+)', httpx.get(f"{url}/metrics").text)
+    assert judged.verdict is Verdict.PASSED, judged.reason
+    assert looked_up is not None
+    assert looked_up[1] == "200"
+
+
+def test_what_a_server_looks_up_is_blamed_where_it_is_right_once_sent_it(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, serving=LOOKS_UP)
+    candidate.put_online()
+    candidate.spoil_online(lambda frame: frame.assign(humidity=frame.humidity.fillna(0) + 1))
+    with candidate.server() as url:
+        judged = candidate.check("prediction_parity", url)
+    assert judged.verdict is Verdict.FAILED
+    assert judged.figures["served"]["features"] == list(candidate.spec.looked_up)

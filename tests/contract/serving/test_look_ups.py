@@ -48,10 +48,19 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         write_deployment(made.objects, "champion", name, deployment)
     try:
         made.start_server("champion")
-        made.wait_for_server("champion")
+        # Feast alone takes seconds to import.
+        wait_until(lambda: answers(made), "the server answers", 90)
         yield made
     finally:
         made.stop()
+
+
+def answers(installation: Installation) -> bool:
+    assert installation.processes["champion"].poll() is None, installation.log("champion")
+    try:
+        return httpx.get(f"{installation.settings.champion}/ping").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.fixture

@@ -42,6 +42,14 @@ def test_ledger_and_features_on_sqlite_add_one_folder_and_no_network(spec: Model
     assert {"KILTER_LEDGER", "KILTER_FEAST_REGISTRY", "KILTER_ONLINE_STORE"} < set(found.environment)
 
 
+def test_the_online_store_alone_gives_neither_registry_nor_ledger(spec: ModelSpec) -> None:
+    found = access(spec, "online")
+    assert found.folders == (Path("/srv/kilter/state"), Path("/srv/kilter/store"))
+    assert "KILTER_ONLINE_STORE" in found.environment
+    assert not {"KILTER_FEAST_REGISTRY", "KILTER_LEDGER"} & set(found.environment)
+    assert access(spec, "online", where={**LOCAL, "KILTER_ONLINE_STORE": "redis://redis:6379"}).network
+
+
 @pytest.mark.parametrize("store", ["registry", "router", "servers"])
 def test_a_store_behind_a_server_needs_the_network(spec: ModelSpec, store: str) -> None:
     assert access(spec, store).network
