@@ -31,7 +31,8 @@ LEFT_OUT = ("origin_late_share", "carrier_late_share", "route_late_share", "temp
 CARRIED = {name: value for name, value in ROW.items() if name not in LEFT_OUT}
 AT = datetime(2013, 1, 3, 22, 29, tzinfo=UTC)
 INTERVAL = AT.replace(hour=0, minute=0)
-TIMEOUT = 0.3
+TIMEOUT = 2
+"""Seconds; Feast waits 5 for an SQLite file that is locked."""
 
 
 @pytest.fixture(scope="module")
@@ -256,10 +257,10 @@ def test_a_store_that_takes_long_holds_nobody_up(installation: Installation, cha
         for thread in waiting:
             thread.join()
     assert sorted(answer.status_code for answer, _ in slow) == [200] * 5 + [503] * 5
-    assert all(seconds < TIMEOUT + 1 for _, seconds in slow)
-    assert max(took) < TIMEOUT
+    assert all(TIMEOUT <= seconds < 2 * TIMEOUT for _, seconds in slow)
+    assert sorted(took)[len(took) // 2] < TIMEOUT / 2
     (error,) = {answer.json()["error"] for answer, _ in slow if answer.status_code == 503}
-    assert "no answer within 0.3 s" in error
+    assert "no answer within 2 s" in error
 
     def answers_again() -> bool:
         return invoke(champion, keys() | CARRIED).status_code == 200
