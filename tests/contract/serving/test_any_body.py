@@ -4,18 +4,22 @@ import asyncio
 import json
 import logging
 import math
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kilter.serving.models import LiveModels
+from kilter.serving.lookup import Lookup
+from kilter.serving.models import LiveModels, looks_nothing_up
 from kilter.serving.prediction_log import SPOOL_BYTES, PredictionLog
 from kilter.serving.server import ModelServer
 from kilter.serving.spool import Spool
-from kilter.spec import load_spec
+from kilter.spec import ModelSpec, load_spec
 from kilter.stores.deployment import Deployment, write_deployment
 from kilter.stores.objects import FileObjects
+from kilter.stores.online import OnlineRow
 
 from .conftest import KEYS, MODEL, ROW, SPEC, make_model, split
 
@@ -32,15 +36,29 @@ PATHS = st.sampled_from(
 ) | st.text(max_size=8)
 
 
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
+class OneFlight:
+    """An online store that holds the flight of KEYS alone."""
+
+    def read(self, entities):
+        row = OnlineRow(datetime.fromisoformat(KEYS["scheduled_departure"]), ROW)
+        return [row if entity == KEYS["flight_id"] else None for entity in entities]
+
+
+def looks_up(model, signature):
+    """A request need carry the hour alone."""
+    spec = ModelSpec.model_validate(load_spec(SPEC).model_dump() | {"serving": {"request": ["hour"], "timeout": "5s"}})
+    return Lookup(spec, signature, OneFlight(), ThreadPoolExecutor(1), logging.getLogger("test"))
+
+
+@pytest.fixture(scope="module", params=[looks_nothing_up, looks_up])
+def ask(request, tmp_path_factory):
     """A function that gives one request to the application and returns status and answer."""
     objects = FileObjects(tmp_path_factory.mktemp("store"))
     made = make_model(objects, load_spec(SPEC), 1)
     write_deployment(objects, "champion", MODEL, Deployment(model=MODEL, version=1, key=made.key, digest=made.digest))
     spool = Spool(tmp_path_factory.mktemp("spool"), SPOOL_BYTES)
     log = PredictionLog(spool, objects, "champion", logging.getLogger("test"))
-    models = LiveModels(objects, "champion", lambda: [MODEL], logging.getLogger("test"))
+    models = LiveModels(objects, "champion", lambda: [MODEL], logging.getLogger("test"), request.param)
     models.refresh()
     server = ModelServer(models, log)
 
@@ -101,6 +119,17 @@ def test_any_table(ask, columns, data):
 )
 def test_any_instances(ask, instances):
     refused_or_answered(ask(json.dumps({"instances": instances}).encode()))
+
+
+@many
+@given(
+    left_out=st.sets(st.sampled_from(list(ROW))),
+    keys=st.fixed_dictionaries({}, optional={"flight_id": JSON, "scheduled_departure": st.text(max_size=5)})
+    | st.just(KEYS),
+)
+def test_any_columns_left_out(ask, left_out, keys):
+    row = keys | {name: value for name, value in ROW.items() if name not in left_out}
+    refused_or_answered(ask(json.dumps({"instances": [row]}).encode()))
 
 
 def tensor(name, shape, datatype, data):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,16 +17,25 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
 from prometheus_client.parser import text_string_to_metric_families
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from kilter.encoding import Signature
 from kilter.keys import interval_key
-from kilter.spec import load_spec
+from kilter.serving.lookup import Lookup
+from kilter.serving.models import LoadedModel
+from kilter.serving.openapi import document
+from kilter.spec import ModelSpec, load_spec
 from kilter.stores.deployment import Deployment, write_deployment
 from kilter.stores.features import CREATED, FeatureStore
 from kilter.stores.objects import FileObjects
+from kilter.stores.online import OnlineRow
 from kilter.stores.parquet import frame_to_parquet, from_parquet
 
-from .conftest import MODEL, OTHER, ROW, Installation, make_model, split, wait_until
+from .conftest import MODEL, OTHER, ROW, SPEC, Installation, make_model, split, wait_until
+from .test_openapi import Silent
 
 STRICT, LENIENT = MODEL, OTHER
 LEFT_OUT = ("origin_late_share", "carrier_late_share", "route_late_share", "temperature")
@@ -35,14 +46,38 @@ TIMEOUT = 2
 """Seconds; Feast waits 5 for an SQLite file that is locked."""
 
 
+def serving(policy: str) -> dict[str, Any]:
+    """The section of a spec."""
+    return {"request": list(CARRIED), "missing": policy, "stale": policy, "timeout": f"{TIMEOUT}s"}
+
+
+class Unread:
+    """An online store that is not asked."""
+
+    def read(self, entities: Sequence[str]) -> list[OnlineRow | None]:
+        raise NotImplementedError
+
+
+def strict_document() -> dict[str, Any]:
+    """The OpenAPI document of the model that rejects."""
+    spec = ModelSpec.model_validate(load_spec(SPEC).model_dump() | {"serving": serving("reject")})
+    signature = Signature.of(spec)
+    lookup = Lookup(spec, signature, Unread(), ThreadPoolExecutor(1), logging.getLogger("test"))
+    deployment = Deployment(model=STRICT, version=1, key="", digest="")
+    return document([LoadedModel(deployment, signature, Silent(), lookup)])
+
+
+DOCUMENT = strict_document()
+schema = schemathesis.openapi.from_dict(DOCUMENT).include(method="POST")
+
+
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A champion server that holds a model which rejects what is not online, and one which takes it as missing."""
     made = Installation(tmp_path_factory.mktemp("installation"))
     for name, policy in ((STRICT, "reject"), (LENIENT, "default")):
         with (made.settings.models / name / "model.yaml").open("a") as file:
-            wanted = {"request": list(CARRIED), "missing": policy, "stale": policy, "timeout": f"{TIMEOUT * 1000:g}ms"}
-            file.write(f"\nserving: {json.dumps(wanted)}\n")
+            file.write(f"\nserving: {json.dumps(serving(policy))}\n")
         put_online(made, name)
         model = make_model(made.objects, load_spec(made.settings.models / name), 1)
         deployment = Deployment(model=name, version=1, key=model.key, digest=model.digest)
@@ -77,8 +112,8 @@ def put_online(installation: Installation, model: str) -> None:
     frame = pd.DataFrame(rows).assign(**{spec.timestamp: pd.Timestamp(AT), CREATED: pd.Timestamp(AT)})
     frame = frame.astype({name: "float64" for name in ROW if name not in ("origin", "carrier")})
     objects.put(interval_key("features", model, INTERVAL), frame_to_parquet(frame))
-    settings = installation.settings
-    store = FeatureStore(spec, objects, settings.feast_registry, settings.online_store)
+    where = installation.settings
+    store = FeatureStore(spec, objects, where.feast_registry, where.online_store)
     assert store.materialize(INTERVAL, INTERVAL + timedelta(days=1)) == 2
 
 
@@ -281,6 +316,17 @@ def test_the_protocols_tell_what_may_be_left_out(champion: httpx.Client) -> None
     told = {tensor["name"]: tensor for tensor in champion.get(f"/v2/models/{STRICT}").json()["inputs"]}
     optional = {name for name, tensor in told.items() if tensor.get("parameters", {}).get("optional")}
     assert optional == {*LEFT_OUT, "flight_id", "scheduled_departure"}
-    row = champion.get("/openapi.json").json()["components"]["schemas"][f"{STRICT}.Row"]
+    given = champion.get(f"/models/{STRICT}/openapi.json").json()
+    assert given == DOCUMENT
+    row = given["components"]["schemas"][f"{STRICT}.Row"]
     assert set(row["required"]) == set(CARRIED)
     assert row["anyOf"][0] == {"required": list(LEFT_OUT)}
+
+
+@schema.parametrize()
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)
+def test_it_keeps_to_its_document(champion: httpx.Client, case: schemathesis.Case) -> None:
+    # A schema cannot say that rows are as wide as there are columns, nor what is online.
+    case.call_and_validate(base_url=str(champion.base_url), excluded_checks=[positive_data_acceptance])
