@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -125,11 +126,18 @@ def _command(
     return parser
 
 
+def _in_utc() -> None:
+    """Make this process's clock UTC: in SQLite Feast writes and reads times as the clock of each process shows them."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+
+
 def _step(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.spec import load_spec
     from kilter.step import RunInfo, code_digest, run_step
     from kilter.stores.objects import open_objects
 
+    _in_utc()
     # Process 1 of a container has no default action for SIGTERM: without a handler only SIGKILL ends it.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     folder = settings.models / options.model
@@ -244,6 +252,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.stores.objects import open_objects
     from kilter.stores.online import FeastOnline
 
+    _in_utc()
     log = logging.getLogger("kilter")
     objects: ObjectStore = open_objects(settings.objects)
     if options.hold:

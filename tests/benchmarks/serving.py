@@ -163,12 +163,13 @@ def scores(server: Server) -> Any:
     return answer.json() if answer.status_code == 200 else None
 
 
-def kilter(home: Path, booster: xgboost.Booster, python: str) -> Server:
-    """Kilter's server on a store with this model as the champion."""
+def kilter(home: Path, booster: xgboost.Booster, python: str, serving: Mapping[str, Any] | None = None) -> Server:
+    """Kilter's server on a store with this model as the champion; `serving` is a section for its spec."""
     document = yaml.safe_load((ROOT / "include/models/flight_delay/model.yaml").read_text())
     document["name"], document["features"]["columns"] = MODEL, [{"name": name} for name in columns()]
     document["evaluation"].pop("slices")
     document["gate"].pop("sanity")
+    document |= {"serving": dict(serving)} if serving else {}
     models = home / "models"
     shutil.copytree(ROOT / "include/models/flight_delay", models / MODEL)
     (models / MODEL / "model.yaml").write_text(yaml.safe_dump(document))

@@ -6,6 +6,7 @@ Feast's own reader is asked, below its registry: the view is derived from the sp
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ class FeastOnline:
     def __init__(self, spec: ModelSpec, online_store: str, timeout: timedelta | None = None) -> None:
         from feast.infra.online_stores.helpers import get_online_store_from_config
 
+        # Feast's import sets it for servers of its own; to Prometheus' client it says that many processes count.
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         logging.getLogger("feast").setLevel(logging.WARNING)
         self._spec = spec
         self._address = online_store

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +61,25 @@ def test_features_built_anew_meanwhile_are_refused(rides: Any) -> None:
     rides.ingest(0, rides.frame(0).assign(fare=7.0))
     with pytest.raises(DataError, match="built anew meanwhile"):
         rides.run("materialize", digest=digest, **rides.day(0))
+
+
+@pytest.fixture
+def in_utc() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_times_online_are_right_wherever_the_machine_that_wrote_them_stands(rides: Any, in_utc: None) -> None:
+    inputs = json.dumps(rides.day(0) | {"digest": rides.ingest(0)["digest"]})
+    settings = rides.settings.model_copy(update={"models": rides.folder.parent})
+    command = [sys.executable, "-m", "kilter", "step", "materialize", "--model", "rides", "--inputs", inputs]
+    environment = os.environ | settings.to_environment() | {"TZ": "Asia/Tokyo"}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    found = store(rides).online(["0-95"])
+    assert found.started_at.tolist() == [rides.START.replace(hour=23, minute=45)]
 
 
 def test_reading_before_anything_is_online_is_unavailable(rides: Any) -> None:
