@@ -258,7 +258,9 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     if options.hold:
         objects = _holding(objects, options.role, options.hold)
     look_up = looks_up(
-        settings.models, lambda spec: FeastOnline(spec, settings.online_store, spec.serving.timeout), log
+        settings.models,
+        lambda spec: FeastOnline(spec, settings.online_store, spec.looked_up, spec.serving.timeout),
+        log,
     )
     models = LiveModels(
         objects, options.role, lambda: [folder.name for folder in model_folders(settings.models)], log, look_up

@@ -24,7 +24,7 @@ from kilter.stores.online import FeastOnline
 said = []
 for store in sys.argv[1:]:
     try:
-        FeastOnline(load_spec(Path("/opt/kilter/models/flight_delay")), store, timedelta(seconds=1)).read(["a"])
+        FeastOnline(load_spec(Path("/opt/kilter/models/flight_delay")), store, timeout=timedelta(seconds=1)).read(["a"])
     except UnavailableError as error:
         said.append(str(error))
 print(json.dumps(said))

@@ -80,8 +80,8 @@ class Lookup:
         entities = [str(entity) for entity in rows.entities]
         seconds = self._policy.timeout.total_seconds()
         try:
-            reading = asyncio.get_running_loop().run_in_executor(self._threads, self._store.read, entities)
-            online = await asyncio.wait_for(reading, seconds)
+            async with asyncio.timeout(seconds):
+                online = await asyncio.get_running_loop().run_in_executor(self._threads, self._store.read, entities)
         except TimeoutError:
             return self._failed(rows, f"no answer within {seconds:g} s: raise serving.timeout, or send fewer rows")
         except KilterError as error:

@@ -9,9 +9,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from kilter.errors import UnavailableError
@@ -55,65 +53,68 @@ class FeastOnline:
     Args:
         spec: names the entity and the features.
         online_store: as `kilter.settings.Settings` has it.
+        names: the features that are read; all by default.
         timeout: how long Redis may take to connect and to answer; as long as it likes by default. An SQLite file
             that is being written is waited for, up to 5 s.
     """
 
-    def __init__(self, spec: ModelSpec, online_store: str, timeout: timedelta | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, online_store: str, names: Sequence[str] | None = None, timeout: timedelta | None = None
+    ) -> None:
         from feast.infra.online_stores.helpers import get_online_store_from_config
 
         # Feast's import sets it for servers of its own; to Prometheus' client it says that many processes count.
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         logging.getLogger("feast").setLevel(logging.WARNING)
-        self._spec = spec
+        self._model = spec.name
+        self._keys = [spec.entity]
+        self._names = spec.features.names if names is None else names
         self._address = online_store
+        self._file = "" if is_redis(online_store) else online_store
         self._config = configuration({"path": "none"}, _impatient(online_store, timeout))
         self._store = get_online_store_from_config(self._config.online_store)
         _, self._view = definitions(spec, "none")
-        self._names = frozenset(spec.features.names)
+        self._faults = _faults(online_store)
 
     def read(self, entities: Sequence[str]) -> list[OnlineRow | None]:
         """What is online of each entity, in their order; each is asked for once."""
+        # Opening an absent file would make an empty one.
+        if self._file and not os.path.exists(self._file):
+            raise UnavailableError(f"online store {self._file} is absent: run {self._model}.feature_ingestion first")
         different = list(dict.fromkeys(entities))
         found: dict[str, OnlineRow | None] = {}
-        with self._faults():
+        try:
             for start in range(0, len(different), BATCH):
                 batch = different[start : start + BATCH]
                 found.update(zip(batch, self._read(batch), strict=True))
+        except self._faults as error:
+            raise UnavailableError(
+                f"online store {self._address.partition(',')[0]}: {error}: is it up, and was anything of "
+                f"'{self._model}' ever put online?"
+            ) from error
         return [found[entity] for entity in entities]
 
     def _read(self, entities: Sequence[str]) -> Iterator[OnlineRow | None]:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
-        names = [self._spec.entity]
-        keys = [EntityKey(join_keys=names, entity_values=[Value(string_val=entity)]) for entity in entities]
-        # A new list of names each time: Feast appends to it.
-        for at, values in self._store.online_read(self._config, self._view, keys, list(self._spec.features.names)):
-            # A file may still hold features that the spec has no more.
-            known = {name: _plain(value) for name, value in (values or {}).items() if name in self._names}
-            yield None if at is None or at == _EPOCH else OnlineRow(at.replace(microsecond=0), known)
+        keys = [EntityKey(join_keys=self._keys, entity_values=[Value(string_val=entity)]) for entity in entities]
+        # A new list of names each time: Feast appends to it. SQLite gives all features all the same.
+        for at, values in self._store.online_read(self._config, self._view, keys, list(self._names)):
+            if at is None or at == _EPOCH:
+                yield None
+            else:
+                known = {name: _plain(values[name]) for name in self._names if name in values}
+                yield OnlineRow(at.replace(microsecond=0), known)
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Turn a store that does not answer into an `UnavailableError`."""
-        away: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
-        if is_redis(self._address):
-            from redis.exceptions import RedisError
 
-            away = (*away, RedisError)
-        elif not Path(self._address).exists():
-            # Opening it would make an empty one.
-            raise UnavailableError(
-                f"online store {self._address} is absent: run {self._spec.name}.feature_ingestion first"
-            )
-        try:
-            yield
-        except away as error:
-            raise UnavailableError(
-                f"online store {self._address.partition(',')[0]}: {error}: is it up, and was anything of "
-                f"'{self._spec.name}' ever put online?"
-            ) from error
+def _faults(online_store: str) -> tuple[type[Exception], ...]:
+    """What Feast's reader raises where the store does not answer."""
+    if not is_redis(online_store):
+        return sqlite3.Error, OSError
+    from redis.exceptions import RedisError
+
+    return RedisError, OSError
 
 
 def _impatient(online_store: str, timeout: timedelta | None) -> str:
