@@ -220,7 +220,7 @@ class ModelServer:
         now = datetime.now(UTC)
         rows = parse(body, model.signature, now, model.optional)
         if model.lookup and rows.absent:
-            rows = await self._looked_up(model, model.lookup, rows)
+            rows = await self._looked_up(model, model.lookup, rows, call)
         scores = model.predict(rows.matrix)
         seconds = time.perf_counter() - started
         call.answer = seconds, scores[0]
@@ -230,10 +230,11 @@ class ModelServer:
         self._log.add(Entry(model.deployment, model.signature, call.id, now, seconds * 1000, rows, scores, call.copy))
         return rows, scores
 
-    async def _looked_up(self, model: LoadedModel, lookup: Lookup, rows: Rows) -> Rows:
+    async def _looked_up(self, model: LoadedModel, lookup: Lookup, rows: Rows, call: Call) -> Rows:
         """The rows with the features that the client left out; `RefusedRequest` where the spec wants them found."""
         found = await lookup.find(rows)
-        self._metrics.looked_up(model.deployment.model, model.deployment.version, found.outcomes)
+        if not call.copy:
+            self._metrics.looked_up(model.deployment.model, model.deployment.version, found.outcomes)
         return lookup.complete(rows, found)
 
     def _ready_by_protocol(self, name: str, version: str | None, call: Call) -> dict[str, Any]:
