@@ -54,8 +54,8 @@ class FeastOnline:
         spec: names the entity and the features.
         online_store: as `kilter.settings.Settings` has it.
         names: the features that are read; all by default.
-        timeout: how long Redis may take to connect and to answer; as long as it likes by default. An SQLite file
-            that is being written is waited for, up to 5 s.
+        timeout: how long Redis may take to connect, and to answer, each twice at most; by default as long as it
+            likes, and again after seconds. An SQLite file that is being written is waited for, up to 5 s.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class FeastOnline:
         self._file = "" if is_redis(online_store) else online_store
         self._config = configuration({"path": "none"}, _impatient(online_store, timeout))
         self._store = get_online_store_from_config(self._config.online_store)
+        if is_redis(online_store) and timeout is not None:
+            self._retry_at_once()
         _, self._view = definitions(spec, "none")
         self._faults = _faults(online_store)
 
@@ -93,6 +95,14 @@ class FeastOnline:
                 f"'{self._model}' ever put online?"
             ) from error
         return [found[entity] for entity in entities]
+
+    def _retry_at_once(self) -> None:
+        """Let Redis' client try a broken connection once more, not thrice with seconds between."""
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        # Feast's connection string has no word for it.
+        self._store._get_client(self._config.online_store).set_retry(Retry(NoBackoff(), 1))
 
     def _read(self, entities: Sequence[str]) -> Iterator[OnlineRow | None]:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
