@@ -91,7 +91,7 @@ class Candidate:
         with (self.settings.home / f"{fault}.log").open("wb") as log:
             process = subprocess.Popen(command, env=os.environ | self.settings.to_environment(), stdout=log, stderr=log)
         try:
-            wait_until(lambda: _answers(url), "the server answers")
+            wait_until(lambda: _answers(url), "the server answers", 90)
             yield url
         finally:
             process.kill()
