@@ -278,7 +278,7 @@ def _answer_log(
 
     if options.hold:
         return NoLog()
-    spool = Spool(settings.spool / options.role, SPOOL_BYTES)
+    spool = Spool(settings.spool / options.role, SPOOL_BYTES, settings.log_seconds)
     try:
         spool.take()
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kilter.errors import InputError
 
@@ -43,6 +43,8 @@ class Settings(BaseModel):
     """Model server of the canary role."""
     spool: Path
     """Folder where model servers keep what they logged until the object store has it; each role in a folder of its own."""
+    log_seconds: float = Field(gt=0)
+    """How long answers are gathered before they become an object of the prediction log."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -65,6 +67,7 @@ class Settings(BaseModel):
             "champion": "http://127.0.0.1:8901",
             "canary": "http://127.0.0.1:8902",
             "spool": home / "state/spool",
+            "log_seconds": 1,
         }
         given = {key: environment[PREFIX + key.upper()] for key in values if PREFIX + key.upper() in environment}
         try:

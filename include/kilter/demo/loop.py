@@ -29,6 +29,7 @@ STAGES = (
     "continuous_training",
     "model_validation",
     "canary_promotion",
+    "promotion_watch",
 )
 _POLL = 0.5
 _PATIENCE = 600

@@ -16,8 +16,6 @@ from pathlib import Path
 
 from kilter.errors import UnavailableError
 
-ROLL_SECONDS = 1.0
-"""How long a segment is written to."""
 ROLL_BYTES = 2 * 1024 * 1024
 """How long it grows at most, and one frame."""
 _HEAD = struct.Struct("<III")
@@ -47,11 +45,13 @@ class Spool:
     Args:
         folder: made when it is not there.
         limit: bytes of closed segments that are kept; beyond, the oldest are deleted.
+        seconds: how long a segment is written to.
     """
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, seconds: float = 1.0) -> None:
         self.folder = folder
         self._limit = limit
+        self._seconds = seconds
         self._lock: int | None = None
         self._file: int | None = None
         self._path = folder
@@ -114,7 +114,7 @@ class Spool:
         """Close the segment if it is old or long enough, or `now`; return whether it was closed."""
         if self._file is None:
             return False
-        if not now and self._size < ROLL_BYTES and time.monotonic() - self._opened < ROLL_SECONDS:
+        if not now and self._size < ROLL_BYTES and time.monotonic() - self._opened < self._seconds:
             return False
         file, self._file = self._file, None
         closed = self._path.with_suffix(_CLOSED)
