@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from kilter.core.uncertainty.estimate import Estimate
@@ -9,6 +10,9 @@ from kilter.core.verdict import Judgement, Verdict, judge_measured
 from kilter.spec import Watch
 
 NAME = "watch"
+GROWTH = 1.5
+"""How many times the labels of one look the next one needs. Every look halves what the next may be wrong by, so who looked
+at each day's would see less and less, however many come."""
 
 
 def judge(metric: str, loss: Estimate | None, rows: int, predecessor: int, rules: Watch) -> Judgement:
@@ -31,6 +35,24 @@ def judge(metric: str, loss: Estimate | None, rows: int, predecessor: int, rules
         return Judgement(name=NAME, verdict=Verdict.INCONCLUSIVE, reason=reason, figures=figures)
     label = f"{metric} lost to version {predecessor}, the predecessor, on the same {rows} requests"
     return judge_measured(NAME, [loss.measured(label, "at_most", rules.allowed_regression)], figures)
+
+
+def due(rows: int, looks: Sequence[Judgement], watched: timedelta, rules: Watch) -> bool:
+    """Whether these labels are worth another look: `GROWTH` times those of the last one, or the last that `within` allows.
+
+    A look that could not compare anything cost nothing: the next is due as soon as there is more.
+
+    Args:
+        rows: labelled requests that the new champion answered.
+        looks: what `judge` said before, oldest first.
+        watched: event time since the promotion.
+    """
+    if not looks:
+        return True
+    before = looks[-1].figures["rows"]
+    if not looks[-1].measured or watched >= rules.within:
+        return bool(rows != before)
+    return bool(rows >= GROWTH * before)
 
 
 def over(verdict: Verdict, watched: timedelta, rules: Watch) -> bool:

@@ -43,12 +43,14 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Score the new champion's labelled requests by its predecessor, compare both, and record what came of it.
 
-    The same labels again are no new look.
+    A look is made when labels have grown by half since the last, and at the end of `watch.within`: see `kilter.core.watch.due`.
 
     Raises:
         InputError: neither `as_of` nor a passed batch.
         DataError: a model or a log object is damaged.
     """
+    from kilter.core.watch import due
+
     spec = context.spec
     row = context.ledger.provisional(spec.name)
     if row is None:
@@ -57,13 +59,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     start = _start(row, context)
     rows = _labelled(row, start, as_of, context)
     looks = [
-        event["evidence"][JUDGED] for event in context.ledger.rollout_events(row["id"]) if JUDGED in event["evidence"]
+        Judgement.model_validate(event["evidence"][JUDGED])
+        for event in context.ledger.rollout_events(row["id"])
+        if JUDGED in event["evidence"]
     ]
-    if looks and looks[-1]["figures"]["rows"] == len(rows):
-        judgement = Judgement.model_validate(looks[-1])
+    if not due(len(rows), looks, as_of - start, spec.watch):
+        judgement = looks[-1]
     else:
         # What was too little to measure was no look.
-        judgement = _judge(rows, row, 1 + sum(bool(look["measured"]) for look in looks), context)
+        judgement = _judge(rows, row, 1 + sum(bool(look.measured) for look in looks), context)
         evidence = {JUDGED: judgement.model_dump(mode="json")}
         context.ledger.advance_rollout(row["id"], "promoted", 0, judgement.reason, evidence)
     context.log.info("version %d: %s: %s", row["candidate"], judgement.verdict, judgement.reason)

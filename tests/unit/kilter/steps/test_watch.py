@@ -98,7 +98,7 @@ def test_each_further_look_at_other_labels_may_be_wrong_half_as_often(watched: R
     watched.change_spec(lambda text: text + "watch: {allowed_regression: 0.000001}\n")
     live_through(watched, FIRST_DAY, FIRST_DAY + 1, noise=1.0)
     watched.act("watch")
-    live_through(watched, FIRST_DAY + 2, noise=1.0)
+    live_through(watched, FIRST_DAY + 2, FIRST_DAY + 3, noise=1.0)
     watched.act("watch")
     measured = [event["evidence"]["watched"]["measured"][0]["confidence"] for event in looks(watched)]
     assert measured == pytest.approx([0.95, 0.975])
