@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from canary_rollouts import HELD, PROMOTED, ROLLED_BACK, SHIPPED, SHIPPED_UNSHADOWED, STRICT, Rollouts
+from canary_rollouts import HELD, PROMOTED, ROLLED_BACK, SHIPPED, STRICT, TIGHT, Rollouts
 from canary_traffic import BAD, HARMLESS, LATE, WITHIN, Arm, Service
 from gate_alone import console
 
@@ -39,10 +39,7 @@ def judged(rollout: Recorded) -> tuple[End, list[float]]:
         elif verdict is not Verdict.INCONCLUSIVE:
             break
         look += 1
-        if weight == 100:
-            evidence = evidence.after_alone(_arm(new), spec)
-        else:
-            evidence = evidence.after(canary.Look(champion=_arm(champion), canary=_arm(new)), spec)
+        evidence = evidence.after(canary.Look(champion=_arm(champion), canary=_arm(new)), spec)
         verdict = canary.judge(evidence, spec).verdict
     end = {Verdict.FAILED: ROLLED_BACK, Verdict.PASSED: PROMOTED}.get(verdict, HELD)
     return (end, look, step), [evidence.against(name) for name in canary.measures(spec)]
@@ -57,7 +54,7 @@ def _arm(arm: Arm) -> canary.Arm:
 def agreement() -> dict[str, Any]:
     """Candidates and rules in turn, one rollout each."""
     candidates, services = (HARMLESS, *BAD, LATE, WITHIN), (Service(20, 0.001), Service(200, 0.01))
-    chosen = list(product(candidates, (SHIPPED, SHIPPED_UNSHADOWED, STRICT), services))[::2][:ROLLOUTS]
+    chosen = list(product(candidates, (SHIPPED, TIGHT, STRICT), services))[::2][:ROLLOUTS]
     equal, apart = 0, 0.0
     for seed, (candidate, rules, service) in enumerate(chosen):
         rollout = Recorded(rules, service, candidate, rollouts=1, seed=seed)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from canary_peers import Flagger, Kayenta, flagger, kayenta
-from canary_rollouts import HELD, PATIENT, PROMOTED, ROLLED_BACK, SHIPPED, SHIPPED_UNSHADOWED, STRICT, Rollouts, Rules
+from canary_rollouts import HELD, PROMOTED, ROLLED_BACK, SHIPPED, STRICT, TIGHT, UNSHADOWED, Rollouts, Rules
 from canary_traffic import AT_THE_BOUND, HARMLESS, WITHIN, Candidate, Service
 from gate_alarms import wilson
 from gate_alone import console
@@ -21,9 +21,7 @@ def alarms(rollouts: int) -> list[dict[str, Any]]:
     """One entry for each rule, service and candidate."""
     found = []
     for service in SERVICES:
-        found += [
-            _kilter(rules, service, HARMLESS, rollouts) for rules in (SHIPPED, PATIENT, SHIPPED_UNSHADOWED, STRICT)
-        ]
+        found += [_kilter(rules, service, HARMLESS, rollouts) for rules in (SHIPPED, TIGHT, STRICT, UNSHADOWED)]
         found += [_kilter(SHIPPED, service, candidate, rollouts) for candidate in (WITHIN, AT_THE_BOUND)]
         for name, peer in PEERS.items():
             found.append(_peer(name, service, flagger(1, peer, service, HARMLESS, rollouts).rolled_back))
@@ -39,10 +37,8 @@ def _kilter(
 ) -> dict[str, Any]:
     ended = Rollouts(rules, service, candidate, rollouts, seed=4).run(to_the_deadline)
     back = ended.end == ROLLED_BACK
-    alone = back & (np.array(rules.steps)[ended.step] == 100)
     return {
         **_peer(f"Kilter {rules.name}" + ", each step to its deadline" * to_the_deadline, service, back, candidate),
-        "of_them_alone": int(alone.sum()),
         "held": int((ended.end == HELD).sum()),
         "promoted": int((ended.end == PROMOTED).sum()) if not to_the_deadline else None,
         "seconds": float(np.median(ended.seconds)),
@@ -68,11 +64,11 @@ def show_alarms(found: list[dict[str, Any]]) -> None:
     )
     for column in ("rule", "requests/s", "errors", "candidate"):
         table.add_column(column, no_wrap=True)
-    for column in ("rolled back", "95 % interval", "at 100 %", "held", "promoted", "median s"):
+    for column in ("rolled back", "95 % interval", "held", "promoted", "median s"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in found:
         low, high = row["interval"]
         shares = [f"{row['rolled_back'] / row['rollouts']:.1%}", f"{low:.1%} … {high:.1%}"]
-        rest = [str(row.get(key, "")) for key in ("of_them_alone", "held", "promoted", "seconds")]
+        rest = [str(row.get(key, "")) for key in ("held", "promoted", "seconds")]
         table.add_row(row["rule"], f"{row['rate']:g}", f"{row['errors']:.1%}", row["candidate"], *shares, *rest)
     console.print(table)

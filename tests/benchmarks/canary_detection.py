@@ -7,34 +7,17 @@ from typing import Any
 
 import numpy as np
 from canary_alarms import PEERS
-from canary_labels import BOTH_WRONG, ONE_WRONG
 from canary_peers import Kayenta, PeerOutcomes, flagger, kayenta
-from canary_rollouts import (
-    PATIENT,
-    PROMOTED,
-    ROLLED_BACK,
-    SHIPPED,
-    SHIPPED_UNSHADOWED,
-    STRICT,
-    STRICT_UNSHADOWED,
-    Rollouts,
-    Rules,
-)
+from canary_rollouts import PROMOTED, ROLLED_BACK, SHIPPED, STRICT, TIGHT, UNSHADOWED, Rollouts, Rules
 from canary_traffic import BAD, HARMLESS, LATE, Candidate, Service
 from gate_alone import console
 from rich.table import Table
 
 SERVICES = (Service(20, 0.001), Service(200, 0.001))
-RULES = (SHIPPED, PATIENT, STRICT, SHIPPED_UNSHADOWED, STRICT_UNSHADOWED)
-WRONG = BOTH_WRONG + ONE_WRONG
-DRAWN = (
-    "Kilter as shipped",
-    "Kilter as shipped, minimum_requests 500",
-    "Kilter strict",
-    "Kilter strict, no shadow",
-    *PEERS,
-    "Kayenta",
-)
+RULES = (SHIPPED, TIGHT, STRICT, UNSHADOWED)
+WRONG = 0.2
+"""Share of the champion's answers that are wrong, where Kayenta is told at once."""
+DRAWN = (*(f"Kilter {rules.name}" for rules in RULES), *PEERS, "Kayenta")
 
 
 def detection(rollouts: int) -> list[dict[str, Any]]:

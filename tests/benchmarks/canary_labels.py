@@ -1,96 +1,157 @@
-"""After the promotion: labels come late, the predecessor has scored the same requests, and wrong answers are compared."""
+"""After the promotion: labels come day by day, and `watch` compares the new champion with its predecessor on all so far."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from canary_traffic import Service
 from gate_alarms import wilson
 from gate_alone import console
 from rich.table import Table
+from scipy.special import expit, ndtri
 
-from kilter.core.sequential import rates
-from kilter.core.sequential.rates import Counts
+from kilter.core import watch
+from kilter.core.uncertainty.estimate import loss
+from kilter.core.uncertainty.looks import confidence_at
+from kilter.core.verdict import Judgement, Verdict
+from kilter.spec import Gate, Watch
 
-MINUTE = 60
-BOTH_WRONG, ONE_WRONG = 0.12, 0.08
-"""Shares of requests that both versions answer wrongly, and that one alone does, where there is no difference."""
+Vector = npt.NDArray[np.float64]
 
-DELAY_SECONDS = 3600
-"""Until a request's label comes."""
+METRIC, AREA = "roc_auc", 0.75
+"""And what the predecessor has of it."""
 
-ALPHA = 0.01
-HOURS = 6
-"""Of labels."""
+POSITIVE, SAME = 0.25, 0.8
+"""Share of ones, and correlation of both versions' scores of one request beyond what its label explains."""
 
+DAY_TO_DAY, DAY_SHARED = 0.15, 0.8
+"""How much a version separates differs by day, as a deviation of its distance, and how far both versions' days agree."""
 
-def labelled(
-    seed: int, service: Service, worse: float, allowed: float, rollouts: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Which rollouts are reversed, looked at once a minute, and after how many minutes of labels.
-
-    Args:
-        worse: how much greater the new version's share of wrong answers is.
-        allowed: how much greater it may be.
-    """
-    random = np.random.default_rng(seed)
-    chances = [BOTH_WRONG, ONE_WRONG + worse, ONE_WRONG]
-    seen, money = np.zeros((2, rollouts)), np.zeros(rollouts)
-    reversed_, minutes = np.zeros(rollouts, dtype=np.bool_), np.full(rollouts, HOURS * 60)
-    requests = int(service.rate * MINUTE)
-    for minute in range(1, HOURS * 60 + 1):
-        both, new_alone, old_alone, _ = random.multinomial(requests, [*chances, 1 - sum(chances)], rollouts).T
-        so_far = np.full(rollouts, (minute - 1) * requests)
-        each = np.full(rollouts, requests)
-        before, block = Counts(seen[0], so_far, seen[1], so_far), Counts(both + new_alone, each, both + old_alone, each)
-        money += rates.bets(before, block, allowed)[0]
-        seen += block.canary_hits, block.champion_hits
-        now = ~reversed_ & (money >= -np.log(ALPHA))
-        reversed_ |= now
-        minutes[now] = minute
-        if reversed_.all():
-            break
-    return reversed_, minutes
+CONFIDENCE = Gate.model_fields["confidence"].default
+LOSSES = (0.0, 0.01, 0.02, 0.05)
 
 
-def quality(rollouts: int, harmless: int) -> list[dict[str, Any]]:
-    """Reversals without a difference, and for two and five points more of wrong answers."""
+class Day(NamedTuple):
+    """One day's labelled requests, and both versions' scores."""
+
+    labels: Vector
+    new: Vector
+    predecessor: Vector
+
+
+class Ended(NamedTuple):
+    """How the watch on one promotion ended, and after how many days of labels."""
+
+    verdict: Verdict
+    days: int
+
+
+def distance(area: float) -> float:
+    """Between the means of the normal scores of ones and zeros, so that this is the area under the curve."""
+    return float(np.sqrt(2) * ndtri(area))
+
+
+def day(random: np.random.Generator, requests: int, lost: float) -> Day:
+    """Requests of one day, whose labels are all there."""
+    labels = (random.random(requests) < POSITIVE).astype(np.float64)
+    noise = _alike(random, requests, SAME)
+    turns = DAY_TO_DAY * _alike(random, 1, DAY_SHARED)
+    new, predecessor = (
+        expit((distance(area) + turn) * labels + own)
+        for area, turn, own in zip((AREA - lost, AREA), turns, noise, strict=True)
+    )
+    return Day(labels, new, predecessor)
+
+
+def _alike(random: np.random.Generator, count: int, correlation: float) -> Vector:
+    """Two rows of normal numbers."""
+    first, own = random.standard_normal((2, count))
+    return np.stack([first, correlation * first + np.sqrt(1 - correlation**2) * own])
+
+
+def watched(random: np.random.Generator, requests: int, lost: float, rules: Watch) -> Ended:
+    """One promotion, looked at once a day: as `kilter.steps.watch` does it."""
+    days: list[Day] = []
+    looks: list[Judgement] = []
+    while not looks or not _over(looks[-1], len(days), rules):
+        days.append(day(random, requests, lost))
+        if watch.due(len(days) * requests, looks, timedelta(days=len(days)), rules):
+            looks.append(_judged(days, 1 + sum(bool(look.measured) for look in looks), rules))
+    return Ended(looks[-1].verdict, len(days))
+
+
+def _over(judgement: Judgement, days: int, rules: Watch) -> bool:
+    return judgement.verdict in (Verdict.PASSED, Verdict.FAILED) or watch.over(
+        judgement.verdict, timedelta(days=days), rules
+    )
+
+
+def _judged(days: list[Day], look: int, rules: Watch) -> Judgement:
+    labels, new, predecessor = (np.concatenate(column) for column in zip(*days, strict=True))
+    blocks = np.repeat(np.arange(len(days)), [len(each.labels) for each in days])
+    enough = len(labels) >= rules.minimum_rows
+    lost = loss(METRIC, labels, new, predecessor, blocks, confidence_at(look, CONFIDENCE)) if enough else None
+    return watch.judge(METRIC, lost, len(labels), 1, rules)
+
+
+def quality(repeats: int, harmless: int) -> list[dict[str, Any]]:
+    """One entry for each loss of quality, and each number of labelled requests a day."""
     found = []
-    for rate in (20, 200):
-        for allowed in (0.0, 0.01):
-            for worse in (0.0, 0.01, 0.02, 0.05):
-                repeats = harmless if worse <= allowed else rollouts
-                reversed_, minutes = labelled(int(worse * 100) + rate, Service(rate, 0.001), worse, allowed, repeats)
-                found.append(
-                    {
-                        "rate": rate,
-                        "allowed": allowed,
-                        "worse": worse,
-                        "rollouts": repeats,
-                        "reversed": int(reversed_.sum()),
-                        "interval": wilson(int(reversed_.sum()), repeats),
-                        "labels": _middle(minutes[reversed_] * rate * MINUTE),
-                        "hours": _middle((minutes[reversed_] * MINUTE + DELAY_SECONDS) / 3600),
-                        "exposed": _middle((minutes[reversed_] * MINUTE + DELAY_SECONDS) * rate),
-                    }
-                )
+    for requests in (500, 2000):
+        for lost in LOSSES:
+            random = np.random.default_rng([requests, round(lost * 100)])
+            rules = Watch()
+            within = lost <= rules.allowed_regression
+            ended = [watched(random, requests, lost, rules) for _ in range(harmless if within else repeats)]
+            found.append({"a_day": requests, "lost": lost, **_summary(ended)})
     return found
 
 
-def _middle(values: npt.NDArray[Any]) -> float | None:
-    return float(np.median(values)) if len(values) else None
+def _summary(ended: list[Ended]) -> dict[str, Any]:
+    days = {
+        verdict: [each.days for each in ended if each.verdict is verdict]
+        for verdict in (Verdict.FAILED, Verdict.PASSED, Verdict.INCONCLUSIVE)
+    }
+    back = len(days[Verdict.FAILED])
+    return {
+        "promotions": len(ended),
+        "reversed": back,
+        "interval": wilson(back, len(ended)),
+        "settled": len(days[Verdict.PASSED]),
+        "unproven": len(days[Verdict.INCONCLUSIVE]),
+        "days_until_reversed": _middle(days[Verdict.FAILED]),
+        "days_until_settled": _middle(days[Verdict.PASSED]),
+    }
+
+
+def _middle(values: list[int]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def show_quality(found: list[dict[str, Any]]) -> None:
-    table = Table(title="Reversed after the promotion, labels an hour late; medians", title_justify="left")
-    for column in ("requests/s", "allowed", "more wrong", "reversed", "95 % interval", "labels", "hours", "of users"):
+    title = f"Watched after the promotion, {METRIC}, 0.01 allowed; medians of days of labels"
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "labels a day",
+        "lost",
+        "reversed",
+        "95 % interval",
+        "after days",
+        "settled",
+        "after days",
+        "unproven",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     for row in found:
         low, high = row["interval"]
-        shares = [f"{row['allowed']:.0%}", f"{row['worse']:.0%}", f"{row['reversed'] / row['rollouts']:.1%}"]
-        forms = {"labels": ",.0f", "hours": ".2f", "exposed": ",.0f"}
-        middles = ["" if row[key] is None else f"{row[key]:{form}}" for key, form in forms.items()]
-        table.add_row(f"{row['rate']:g}", *shares, f"{low:.1%} … {high:.1%}", *middles)
+        shares = {key: f"{row[key] / row['promotions']:.1%}" for key in ("reversed", "settled", "unproven")}
+        middles = [
+            "" if row[key] is None else f"{row[key]:.0f}" for key in ("days_until_reversed", "days_until_settled")
+        ]
+        table.add_row(
+            f"{row['a_day']}", f"{row['lost']:.0%}", shares["reversed"], f"{low:.1%} … {high:.1%}", middles[0],
+            shares["settled"], middles[1], shares["unproven"],
+        )  # fmt: skip
     console.print(table)

@@ -3,12 +3,13 @@
     .venv/bin/python tests/benchmarks/canary_power.py
     .venv/bin/python tests/benchmarks/canary_power.py --parts detection --repeats 50
 
-Four parts, each by itself with `--parts`:
+Five parts, each by itself with `--parts`:
 
 - `alarms`: rollouts of candidates without any difference, or with all that the spec allows.
 - `detection`: rollouts of bad candidates: how many are rolled back, when, after how many answers, and how many of them
   went to users.
-- `quality`: after the promotion, labels an hour late: wrong answers beside those of the predecessor.
+- `minimum`: how many requests a step should need: time of the harmless, and what turns bad late.
+- `quality`: after the promotion, labels day by day: `kilter.core.watch` beside the predecessor.
 - `agreement`: rollouts of all sorts, one by one, through `kilter.core.canary` itself: is the verdict the same?
 
 Simulated traffic, many rollouts at a time, judged once a second with the bets of `kilter.core.sequential`, beside a
@@ -28,12 +29,13 @@ from canary_agreement import agreement, show_agreement
 from canary_alarms import alarms, show_alarms
 from canary_detection import detection, plot, show_detection
 from canary_labels import quality, show_quality
+from canary_minimum import minima, show_minima
 from gate_alone import console
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("alarms", "detection", "quality", "agreement")
+    parts = ("alarms", "detection", "minimum", "quality", "agreement")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="default: all")
     parser.add_argument("--rollouts", type=int, default=1000, help="without harm, a cell (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=300, help="of bad candidates, a cell (default %(default)s)")
@@ -50,6 +52,8 @@ def main() -> None:
             if options.plot:
                 plot(found, options.plot)
             figures[part] = [{key: value for key, value in row.items() if key != "times"} for row in found]
+        elif part == "minimum":
+            show_minima(figures.setdefault(part, minima(options.rollouts, options.repeats)))
         elif part == "quality":
             show_quality(figures.setdefault(part, quality(options.repeats, options.rollouts)))
         else:

@@ -23,7 +23,7 @@ ROLLED_BACK, HELD, PROMOTED = range(3)
 
 @dataclass(frozen=True)
 class Rules:
-    """A spec's `canary` section, and whether a shadow that gets copies of all requests comes before its weights."""
+    """A spec's `canary` section, and whether a shadow comes before its weights, as it always does in truth."""
 
     name: str
     spec: Canary
@@ -35,11 +35,11 @@ class Rules:
 
 
 SHIPPED = Rules("as shipped", Canary())
+UNSHADOWED = replace(SHIPPED, name="as shipped, no shadow", shadow=False)
+TIGHT = Rules("tight", Canary(allowed_error_rate=0.003, allowed_latency_ratio=1.1))
+"""Allows little, and can still be sure of a candidate that is as the champion."""
 STRICT = Rules("strict", Canary(allowed_error_rate=0.0, allowed_latency_ratio=1.0))
-SHIPPED_UNSHADOWED = replace(SHIPPED, name="as shipped, no shadow", shadow=False)
-STRICT_UNSHADOWED = replace(STRICT, name="strict, no shadow", shadow=False)
-PATIENT = Rules("as shipped, minimum_requests 500", Canary(minimum_requests=500))
-"""Stays in each step for long enough to see what turns bad in it."""
+"""Allows nothing, so it is never sure that all is well: it rolls back or holds."""
 
 
 @dataclass
@@ -65,14 +65,8 @@ class Shares:
         self.seen = np.zeros((4, steps, rollouts))
         self.worse, self.fine = np.zeros((steps, rollouts)), np.zeros((steps, rollouts))
 
-    def see(self, begun: int, at: Places, block: Counts, allowed: float, alone: bool) -> None:
-        old = Counts(*self.seen[:, :begun, at])
-        if alone:
-            known = old.champion_hits[0] / np.maximum(1, old.champion[0])
-            seen, new = (old.canary_hits, old.canary), (block.canary_hits, block.canary)
-            worse, fine = rates.bets_on_one(*seen, *new, known + allowed)
-        else:
-            worse, fine = rates.bets(old, block, allowed)
+    def see(self, begun: int, at: Places, block: Counts, allowed: float) -> None:
+        worse, fine = rates.bets(Counts(*self.seen[:, :begun, at]), block, allowed)
         for place, new in enumerate(block):
             self.seen[place, :begun, at] += np.asarray(new)[..., None]
         self.worse[:begun, at] += worse
@@ -129,9 +123,6 @@ class Rollouts:
         self.pairs = {name: Greater(steps, rollouts) for name in MEASURES[2:]}
         self.measures: tuple[Shares | Greater, ...] = (*self.shares.values(), *self.pairs.values())
         self.most_fine = np.zeros((len(MEASURES), rollouts))
-        self.latencies, self.scores = (
-            np.full((rollouts, canary.REFERENCE), np.nan, dtype=np.float32) for _ in range(2)
-        )
         seconds, answers, exposed, step = np.zeros((4, rollouts), dtype=np.int64)
         blamed = np.zeros((len(MEASURES), rollouts))
         self.found = Outcomes(np.full(rollouts, PROMOTED), seconds, answers, exposed, step, blamed)
@@ -154,7 +145,7 @@ class Rollouts:
             bad = (against >= np.log(len(MEASURES) / spec.alpha)).any(axis=0)
             self.found.end[at[bad]] = ROLLED_BACK
             at = at[~bad]
-            enough = look * split(self.service.rate, self.rules.steps[place])[0] >= spec.minimum_requests
+            enough = look * split(self.service, self.candidate, self.rules.steps[place])[0] >= spec.minimum_requests
             sure = (self.most_fine[:, at] >= -np.log(spec.alpha)).all(axis=0) & enough & (not to_the_deadline)
             passed.append(at[sure])
             at = at[~sure]
@@ -169,12 +160,7 @@ class Rollouts:
         """One second of traffic; logarithms of the money against each measure."""
         weight = self.rules.steps[place]
         new, champion = self.traffic(len(at), weight)
-        if alone := weight == 100:
-            assert not np.isnan(self.latencies[at]).any(), "too few answers of the champion stand for it"
-            champion = champion._replace(latencies=self.latencies[at], scores=self.scores[at])
-        else:
-            self._keep(at, champion)
-        self._bet(place + 1, at, new, champion, alone)
+        self._bet(place + 1, at, new, champion)
         answers = new.latencies.shape[1]
         self.found.seconds[at] += 1
         self.found.answers[at] += answers
@@ -185,18 +171,12 @@ class Rollouts:
         """One second of canary and champion."""
         return second(self.random, rollouts, self.service, self.candidate, weight)
 
-    def _keep(self, at: Places, champion: Arm) -> None:
-        """The champion's last answers, which stand for it when the canary gets all requests."""
-        self.latencies[at] = np.concatenate([self.latencies[at], champion.latencies], axis=1)[:, -canary.REFERENCE :]
-        self.scores[at] = np.concatenate([self.scores[at], champion.scores], axis=1)[:, -canary.REFERENCE :]
-
-    def _bet(self, begun: int, at: Places, new: Arm, champion: Arm, alone: bool) -> None:
+    def _bet(self, begun: int, at: Places, new: Arm, champion: Arm) -> None:
         spec = self.rules.spec
-        requests, others = new.latencies.shape[1], 0 if alone else champion.latencies.shape[1]
+        requests, others = (np.full(len(at), arm.latencies.shape[1]) for arm in (new, champion))
         for name, bets in self.shares.items():
-            hits, champion_hits = getattr(new, name), getattr(champion, name) * (not alone)
-            block = Counts(hits, np.full(len(at), requests), champion_hits, np.full(len(at), others))
-            bets.see(begun, at, block, spec.allowed_error_rate, alone)
+            block = Counts(getattr(new, name), requests, getattr(champion, name), others)
+            bets.see(begun, at, block, spec.allowed_error_rate)
         slower, each = wins_of(new.latencies, champion.latencies + np.float32(np.log(spec.allowed_latency_ratio)))
         self.pairs["latency"].see(begun, at, slower, each, 0.5)
         higher, each = wins_of(new.scores, champion.scores)

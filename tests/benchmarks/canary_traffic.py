@@ -21,6 +21,11 @@ SAME_REQUEST = 0.9
 """Correlation of both arms' scores of one request, as ranks of a normal pair."""
 
 SHADOW = 0
+ALL = 100
+"""The weight at which the champion answers copies of the canary's requests."""
+
+LOOK_SECONDS, COPIES_A_LOOK = 0.3, 100
+"""The pause between two looks, and how many copies `kilter.stores.arms.Mirror` makes in each, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ BAD = (
     Candidate("latency x 2", latency=2.0),
 )
 LATE = Candidate("errors +5 points from 50 % on", errors=0.05, bad_from=50)
+LATE_AND_LITTLE = Candidate("errors +3 points from 50 % on", errors=0.03, bad_from=50)
+LATE_AND_SLOW = Candidate("latency x 2 from 50 % on", latency=2.0, bad_from=50)
 AT_THE_BOUND = Candidate("errors +1 point, latency x 1.5", errors=0.01, latency=1.5)
 """Exactly what the spec allows as shipped."""
 
@@ -69,17 +76,30 @@ class Arm(NamedTuple):
     scores: Vector
 
 
-def split(rate: float, weight: int) -> tuple[int, int]:
-    """Requests a second of canary and champion, whole ones; in the shadow both get all."""
-    canary = int(rate) if weight == SHADOW else int(rate * weight / 100)
-    return canary, int(rate) if weight == SHADOW else int(rate) - canary
+def split(service: Service, candidate: Candidate, weight: int) -> tuple[int, int]:
+    """Requests a second of canary and champion that are compared, whole ones.
+
+    In the shadow both have the copies that the canary answers; with all requests the canary's, the champion has copies.
+    """
+    if weight == SHADOW:
+        both = copies(service.rate, candidate.latency if candidate.bad_from == SHADOW else 1.0)
+        return both, both
+    canary = int(service.rate * weight / 100)
+    return canary, copies(service.rate, 1.0) if weight == ALL else int(service.rate) - canary
+
+
+def copies(rate: float, factor: float) -> int:
+    """Copies a second: all requests, or as many as a server can answer one after the other."""
+    usual = MEDIAN_SECONDS * factor * np.exp(SIGMA**2 / 2)
+    mean = usual * (1 + TAIL_SHARE * (TAIL_FACTOR - 1))
+    return int(min(rate, 1 / (LOOK_SECONDS / COPIES_A_LOOK + mean)))
 
 
 def second(
     random: np.random.Generator, rollouts: int, service: Service, candidate: Candidate, weight: int
 ) -> tuple[Arm, Arm]:
     """One second of canary and champion."""
-    for_canary, for_champion = split(service.rate, weight)
+    for_canary, for_champion = split(service, candidate, weight)
     bad = weight >= candidate.bad_from
     champion = _arm(random, (rollouts, for_champion), service.errors, 1.0)
     canary = _arm(
@@ -90,7 +110,8 @@ def second(
     )
     if weight == SHADOW:
         shared = SAME_REQUEST * champion.scores + np.sqrt(1 - SAME_REQUEST**2) * canary.scores
-        canary = canary._replace(scores=shared.astype(np.float32))
+        # Compared with the neighbour's, as the mirror does it.
+        canary = canary._replace(scores=np.roll(shared.astype(np.float32), 1, axis=1))
     return canary, champion
 
 
