@@ -10,7 +10,7 @@ import pytest
 from .campaign import play
 from .effects import Effect
 from .kills import BOTH, CANARY, CHAMPION, HAPROXY, STEP, Cell
-from .rollout import PROMOTED, PROMOTING, ROLLING_BACK, STAGED
+from .rollout import GIVING_BACK, PROMOTED, PROMOTING, ROLLING_BACK, STAGED
 from .witness import Witness
 from .world import World
 
@@ -23,7 +23,7 @@ CELLS: tuple[Cell, ...] = (
     (CHAMPION, PROMOTED),
     (CANARY, "100 %"),
     (CANARY, PROMOTING),
-    (HAPROXY, "50 %"),
+    (STEP, GIVING_BACK),
     (HAPROXY, "100 %"),
     (HAPROXY, ROLLING_BACK),
     (BOTH, PROMOTED),

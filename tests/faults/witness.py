@@ -5,6 +5,7 @@ The invariant: the shares sum to 100, and the canary's is what the ledger says, 
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from tests.contract.serving.conftest import MODEL
 
-from kilter.errors import UnavailableError
+from kilter.errors import KilterError
 from kilter.stores.deployment import Role
 from kilter.stores.ledger import Ledger
 from kilter.stores.router import Router
@@ -63,18 +64,18 @@ class Witness:
         self._thread.join()
 
     def broken(self, start: float, end: float) -> list[tuple[float, float]]:
-        """When the invariant did not hold between two times, for longer than the grace."""
+        """When the invariant did not hold between two times: from the first bad sight to the next good one.
+
+        Bad sights within the grace are none: the ledger and HAProxy cannot be seen at the same instant.
+        """
+        assert self._thread.is_alive(), "the witness saw nothing any more"
         spells: list[tuple[float, float]] = []
-        since: float | None = None
-        for sight in [sight for sight in self.sights if start <= sight.at <= end]:
-            if not sight.holds and since is None:
-                since = sight.at
-            if sight.holds and since is not None:
-                spells.append((since, sight.at))
-                since = None
-        if since is not None:
-            spells.append((since, end))
-        return [(first, last) for first, last in spells if last - first > GRACE]
+        sights = [sight for sight in self.sights if start <= sight.at <= end]
+        for holds, group in itertools.groupby(sights, key=lambda sight: sight.holds):
+            seen = [sight.at for sight in group]
+            if not holds and seen[-1] - seen[0] > GRACE:
+                spells.append((seen[0], next((sight.at for sight in sights if sight.at > seen[-1]), end)))
+        return spells
 
     def _watch(self) -> None:
         while not self._stop.wait(_POLL):
@@ -85,6 +86,6 @@ class Witness:
         row = self._ledger.open_rollout(MODEL)
         try:
             weights: Mapping[Role, int] | None = self._router.weights(MODEL)
-        except UnavailableError:
+        except KilterError:
             weights = None
         return Sight(at, weights, row["weight"] if row and row["state"] == "shifting" else 0)
