@@ -45,19 +45,19 @@ def build(spec: ModelSpec) -> None:
         def step(task: str, name: str, **arguments: object) -> StepOperator:
             return StepOperator(task_id=task, step=name, model=spec.name, **arguments)
 
-        def judge(task: str, name: str, **arguments: object) -> StepOperator:
+        def holdable(task: str, name: str, **arguments: object) -> StepOperator:
             return HoldableStepOperator(task_id=task, step=name, model=spec.name, **arguments)
 
         version = {"version": "{{ params.version }}"}
         stage = step("stage", "stage", inputs=version)
         rollout = {"rollout": "{{ ti.xcom_pull('stage', key='rollout') }}"}
-        shadow = judge("shadow", "shadow", inputs=rollout, only_if=[Fact("stage", "first", False)])
+        shadow = holdable("shadow", "shadow", inputs=rollout, only_if=[Fact("stage", "first", False)])
         canaries, condition = [], passed("shadow")
         for weight in spec.canary.weights:
             name = f"canary_{weight}"
-            canaries.append(judge(name, "canary", inputs={**rollout, "weight": weight}, only_if=condition))
+            canaries.append(holdable(name, "canary", inputs={**rollout, "weight": weight}, only_if=condition))
             condition = passed(name)
-        promote = step(
+        promote = holdable(
             "promote",
             "promote",
             inputs=rollout,

@@ -32,7 +32,7 @@ def build(spec: ModelSpec) -> None:
             task_id="roll_back",
             step="control_rollout",
             model=spec.name,
-            inputs={"action": "rollback", "reason": watch.output["reason"]},
+            inputs={"action": "rollback", "reason": watch.output["reason"], "version": watch.output["version"]},
             only_if=[Fact("watch", "action", "roll_back")],
             outlets=[asset(spec, "champion")],
         )

@@ -13,7 +13,7 @@ from airflow.sdk import dag
 
 from kilter.spec import ModelSpec
 from kilter_airflow.catalogue import specs
-from kilter_airflow.fleet import ACTION, ACTION_REASON, common
+from kilter_airflow.fleet import ACTION, ACTION_REASON, GOES, common
 from kilter_airflow.operators import StepOperator
 
 
@@ -21,10 +21,14 @@ def build(spec: ModelSpec) -> None:
     @dag(
         **common(spec, "rollout_control", __doc__),
         schedule=None,
-        params={"action": ACTION, "reason": ACTION_REASON},
+        params={"action": ACTION, "reason": ACTION_REASON, "version": GOES},
     )
     def rollout_control() -> None:
-        wanted = {"action": "{{ params.action }}", "reason": "{{ params.reason }}"}
+        wanted = {
+            "action": "{{ params.action }}",
+            "reason": "{{ params.reason }}",
+            "version": "{{ params.version or '' }}",
+        }
         StepOperator(task_id="control", step="control_rollout", model=spec.name, inputs=wanted)
 
     rollout_control()

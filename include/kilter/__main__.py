@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "rollout under way; rollback: the champion's predecessor takes over again",
     )
     rollout.add_argument("model", help="the model: a folder in include/models")
+    rollout.add_argument("--version", type=int, help="rollback: the version that shall go; default the champion")
     rollout.add_argument("--reason", default="", help="kept in the ledger, with the user's name")
 
     _command(commands, "migrate", _migrate, "make or upgrade the ledger's tables", "kilter migrate")
@@ -232,9 +233,17 @@ def _rollout(options: argparse.Namespace, settings: Settings) -> None:
 
         show(context)
         return
-    reason = f"{options.reason or 'no reason given'} ({getpass.getuser()})"
-    outputs = control_rollout.run(control_rollout.Inputs(action=options.action, reason=reason), context)
+    reason = f"{options.reason or 'no reason given'} ({_person()})"
+    inputs = control_rollout.Inputs(action=options.action, reason=reason, version=options.version)
+    outputs = control_rollout.run(inputs, context)
     print(f"rollout {outputs.rollout} of {options.model} version {outputs.version}: {outputs.state}")
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container that runs as a user whom it does not know
+        return f"uid {os.getuid()}"
 
 
 def _migrate(options: argparse.Namespace, settings: Settings) -> None:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kilter.core.rollout import OPEN, canary_weight
+from kilter.core.rollout import OPEN
 from kilter.core.verdict import Judgement, Verdict
 from kilter.errors import InputError, UnavailableError
-from kilter.rollout import apply_weight, failed, hold
+from kilter.rollout import apply_weight, failed, hold, meant, waits_for_a_person
 from kilter.step import StepContext, StepModel
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Place:
     def __str__(self) -> str:
         return f"canary at {self.weight} %" if self.weight else "shadow"
 
+    def holds(self, row: RowMapping) -> bool:
+        """Whether a rollout, or an event of one, is in this step."""
+        return (row["state"], row["weight"]) == (self.state, self.weight)
+
     def before(self, context: StepContext) -> int:
         """How many steps come before this one."""
         weights = context.spec.canary.weights
@@ -68,7 +72,7 @@ def settled_before(place: Place, context: StepContext) -> Outputs | None:
         )
     if (passed := _passed(place, context)) is not None:
         return Outputs(verdict=Verdict.PASSED, reason=passed)
-    if row["state"] not in OPEN or row["state"] == "held":
+    if row["state"] not in ("staged", "shadow", "shifting"):
         return _left(row, context)
     weights = context.spec.canary.weights
     if place.weight:
@@ -86,11 +90,12 @@ def enter(place: Place, reason: str, context: StepContext) -> Outputs | None:
         UnavailableError: HAProxy does not answer, or finds the canary down.
     """
     row = context.ledger.rollout(place.rollout)
-    # A canary that is down would leave its users to HAProxy's retries.
+    # A canary that nobody watches takes no requests; one that is down would leave its users to HAProxy's retries.
+    context.servers.watch("canary", row["model"])
     context.router.wait_until_up(row["model"], "canary")
-    if (row["state"], row["weight"]) != (place.state, place.weight):
+    if not place.holds(row):
         try:
-            context.ledger.advance_rollout(place.rollout, place.state, place.weight, reason, {})
+            context.ledger.advance_rollout(row, place.state, place.weight, reason)
         except InputError:
             return _left(context.ledger.rollout(place.rollout), context)
     apply_weight(row["model"], context)
@@ -98,13 +103,13 @@ def enter(place: Place, reason: str, context: StepContext) -> Outputs | None:
 
 
 def observe(place: Place, look: Callable[[], Seen], context: StepContext) -> Outputs:
-    """Look until passed, failed or the time is up, at most `canary.maximum_duration`, and record what came of it.
+    """Look until passed, failed or `canary.maximum_duration` is over, and record what came of it.
 
     Unless it passed, all traffic goes to the champion before this returns. What was seen is kept in the ledger every few
-    seconds: whoever runs this step again goes on from there.
+    seconds: whoever runs this step again goes on from there, with as much time as the first had.
 
     Raises:
-        UnavailableError: HAProxy or the ledger does not answer.
+        UnavailableError: HAProxy or the ledger does not answer for `_RETURN_SECONDS`.
     """
     from kilter.core.canary import Look, judge
 
@@ -114,11 +119,12 @@ def observe(place: Place, look: Callable[[], Seen], context: StepContext) -> Out
     deadline = started + rules.maximum_duration.total_seconds()
     while True:
         time.sleep(_POLL)
-        row = ledger.rollout(place.rollout)
-        if (row["state"], row["weight"]) != (place.state, place.weight):
-            ledger.keep_evidence(place.rollout, evidence.model_dump(mode="json"))
-            return _left(row, context)
         try:
+            row = ledger.rollout(place.rollout)
+            if not place.holds(row):
+                if row["state"] == "held":
+                    ledger.keep_evidence(place.rollout, evidence.model_dump(mode="json"))
+                return _left(row, context)
             _apply(row, context)
             seen = look()
             answered_at = time.monotonic()
@@ -139,16 +145,20 @@ def observe(place: Place, look: Callable[[], Seen], context: StepContext) -> Out
             ledger.keep_evidence(place.rollout, evidence.model_dump(mode="json"))
             context.log.info("%s for %.0f s: %s: %s", place, now - started, judgement.verdict, judgement.reason)
         if over and (seen.up or judgement.verdict is not Verdict.PASSED):
-            return _end(place, judgement, context)
+            return _end(row, place, judgement, context)
 
 
 def _known(place: Place, context: StepContext) -> Evidence:
-    """What the rollout has shown so far, with this step begun."""
-    from kilter.core.canary import Evidence
+    """What the rollout has shown so far, with this step begun; nothing where the spec now compares something else."""
+    from kilter.core.canary import Evidence, measures
 
     rules = context.spec.canary
+    nothing = Evidence(steps=1 + len(rules.weights))
     kept = context.ledger.rollout(place.rollout)["evidence"]
-    evidence = Evidence.model_validate(kept) if kept else Evidence(steps=1 + len(rules.weights))
+    evidence = Evidence.model_validate(kept) if kept else nothing
+    if evidence.steps != nothing.steps or any(bets.keys() != set(measures(rules)) for bets in evidence.bets):
+        context.log.warning("what the spec compares has changed since this rollout began: its evidence begins anew")
+        evidence = nothing
     while len(evidence.bets) <= place.before(context):
         evidence = evidence.begin(rules)
     return evidence
@@ -158,29 +168,22 @@ def _passed(place: Place, context: StepContext) -> str | None:
     """Why this step passed in this rollout; None when it has not."""
     for event in context.ledger.rollout_events(place.rollout):
         judgement = event["evidence"].get("judgement")
-        if judgement and (event["state"], event["weight"], judgement["verdict"]) == (
-            place.state,
-            place.weight,
-            "passed",
-        ):
+        if judgement and place.holds(event) and judgement["verdict"] == "passed":
             return str(event["reason"])
     return None
 
 
-def _end(place: Place, judgement: Judgement, context: StepContext) -> Outputs:
+def _end(row: RowMapping, place: Place, judgement: Judgement, context: StepContext) -> Outputs:
     evidence = {"judgement": judgement.model_dump(mode="json")}
-    passed = judgement.verdict is Verdict.PASSED
     try:
-        if passed:
-            context.ledger.advance_rollout(place.rollout, place.state, place.weight, judgement.reason, evidence)
-        else:
-            hold(context.ledger.rollout(place.rollout), judgement.reason, context, evidence)
+        if judgement.verdict is Verdict.PASSED:
+            context.ledger.advance_rollout(row, place.state, place.weight, judgement.reason, evidence)
+            return Outputs(verdict=judgement.verdict, reason=judgement.reason)
+        hold(row, judgement.reason, context, evidence)
     except InputError:
         # A person held or ended it in the same moment.
         return _left(context.ledger.rollout(place.rollout), context)
-    if passed:
-        return Outputs(verdict=judgement.verdict, reason=judgement.reason)
-    stays = judgement.verdict is not Verdict.FAILED and context.spec.canary.inconclusive == "hold"
+    stays = waits_for_a_person(context.ledger.rollout(place.rollout), context)
     return Outputs(verdict=judgement.verdict, reason=judgement.reason, held=stays)
 
 
@@ -188,11 +191,9 @@ def _left(row: RowMapping, context: StepContext) -> Outputs:
     """Somebody else has moved the rollout: see that the traffic is as the ledger means it, and leave it to them."""
     reason = str(context.ledger.rollout_events(row["id"])[-1]["reason"])
     apply_weight(row["model"], context)
-    if row["state"] == "held":
-        if failed(row, context):
-            return Outputs(verdict=Verdict.FAILED, reason=reason)
-        return Outputs(verdict=Verdict.INCONCLUSIVE, reason=reason, held=True)
-    if row["state"] not in OPEN:
+    if row["state"] == "held" and not failed(row, context):
+        return Outputs(verdict=Verdict.INCONCLUSIVE, reason=reason, held=waits_for_a_person(row, context))
+    if row["state"] in ("held", "rolling_back", "giving_back") or row["state"] not in OPEN:
         return Outputs(verdict=Verdict.FAILED, reason=f"the rollout is {row['state']}: {reason}")
     raise InputError(
         f"rollout {row['id']} of '{row['model']}' went on to {row['state']} at weight {row['weight']} meanwhile: "
@@ -201,13 +202,14 @@ def _left(row: RowMapping, context: StepContext) -> Outputs:
 
 
 def _apply(row: RowMapping, context: StepContext) -> None:
-    """Set the ledger's weight again where HAProxy has another: it may have restarted. Each time is an event."""
-    model, wanted = row["model"], canary_weight(row["state"], row["weight"])
-    if (found := context.router.weights(model)["canary"]) == wanted:
+    """Set the ledger's weights again where HAProxy has others: it may have restarted. Each time is an event."""
+    model = row["model"]
+    wanted = meant(model, context)
+    if (found := context.router.weights(model)) == wanted:
         return
     context.router.wait_until_up(model, "canary")
     apply_weight(model, context)
-    reason = f"HAProxy had weight {found} for the canary, not {wanted}: set again"
+    reason = f"HAProxy had weight {found['canary']} for the canary, not {wanted['canary']}: set again"
     context.log.warning("%s: %s", model, reason)
     with suppress(InputError):  # where a person moved it in the same moment, HAProxy had lost nothing
-        context.ledger.advance_rollout(row["id"], row["state"], row["weight"], reason, {"weights_set_again": 1})
+        context.ledger.advance_rollout(row, row["state"], row["weight"], reason, {"weights_set_again": 1})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kilter.core.rollout import canary_weight
 from kilter.errors import InputError, KilterError
+from kilter.rollout import meant
 from kilter.step import StepContext
 
 if TYPE_CHECKING:
@@ -35,18 +35,19 @@ def show(context: StepContext) -> None:
 
 
 def _traffic(row: RowMapping, context: StepContext) -> str:
-    wanted = canary_weight(row["state"], row["weight"])
+    wanted = meant(row["model"], context)
     try:
         found = context.router.weights(row["model"])
-        up = {role: "up" if counters.up else "DOWN" for role, counters in context.router.counters(row["model"]).items()}
+        counters = context.router.counters(row["model"])
+        deployed = {role: context.servers.deployed(role, row["model"]) for role in found}
     except KilterError as error:
-        return f"canary {wanted} % is meant; {error}"
-    held = {role: context.servers.deployed(role, row["model"]) for role in found}
-    parts = [
-        f"{role} {weight} % (version {deployed.version if deployed else 'none'}, {up[role]})"
-        for (role, weight), deployed in zip(found.items(), held.values(), strict=True)
-    ]
-    note = "" if found["canary"] == wanted else f"; [bold]the ledger means canary {wanted} %[/bold]"
+        return f"canary {wanted['canary']} % is meant; {error}"
+    parts = []
+    for role, weight in found.items():
+        held = deployed[role]
+        takes = "takes requests" if counters[role].up else "takes none"
+        parts.append(f"{role} {weight} % (version {held.version if held else 'none'}, {takes})")
+    note = "" if found == wanted else f"; [bold]the ledger means canary {wanted['canary']} %[/bold]"
     return ", ".join(parts) + note
 
 

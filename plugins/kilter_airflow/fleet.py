@@ -83,6 +83,13 @@ ACTION = Param(
         "rollback: the champion's predecessor takes over again."
     ),
 )
+GOES = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    title="Model version",
+    description="rollback: the version that shall go. Empty: the champion.",
+)
 ACTION_REASON = Param("", type="string", maxLength=1000, title="Reason", description="Kept in the ledger.")
 
 _CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"

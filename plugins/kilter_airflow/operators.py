@@ -196,7 +196,7 @@ class StepOperator(Conditional, DockerOperator):
 
 
 class HoldableStepOperator(StepOperator):
-    """A step that judges a rollout. While the rollout is held the task waits without a worker; then the step goes on.
+    """A step of a rollout that a person may hold. While the rollout is held the task waits without a worker; then the step goes on.
 
     Its inputs name the `rollout`, and its outputs say whether it is `held`.
     """

@@ -132,7 +132,7 @@ class Rollout:
     def give_back(self) -> str:
         """Bring the predecessor back, as `watch` does when labels unmask a new champion; return the ledger's state."""
         self._disturber.enter(GIVING_BACK)
-        self._run("control_rollout", {"action": "rollback", "reason": "a drill"})
+        self._run("control_rollout", {"action": "rollback", "reason": "a drill", "version": self.candidate})
         return self._state()
 
     def _state(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tests.contract.serving.conftest import MODEL
 
+from kilter.core.rollout import canary_weight
 from kilter.errors import KilterError
 from kilter.stores.deployment import Role
 from kilter.stores.ledger import Ledger
@@ -30,7 +31,7 @@ class Sight:
     Args:
         at: `time.monotonic()`.
         weights: HAProxy's; None when it did not answer.
-        meant: the canary's weight by the ledger; 0 when no rollout is shifting.
+        meant: the canary's weight by the ledger; 0 when no rollout moves traffic.
     """
 
     at: float
@@ -88,4 +89,4 @@ class Witness:
             weights: Mapping[Role, int] | None = self._router.weights(MODEL)
         except KilterError:
             weights = None
-        return Sight(at, weights, row["weight"] if row and row["state"] == "shifting" else 0)
+        return Sight(at, weights, canary_weight(row["state"], row["weight"]) if row else 0)

@@ -40,7 +40,8 @@ def judge(metric: str, loss: Estimate | None, rows: int, predecessor: int, rules
 def due(rows: int, looks: Sequence[Judgement], watched: timedelta, rules: Watch) -> bool:
     """Whether these labels are worth another look: `GROWTH` times those of the last one, or the last that `within` allows.
 
-    A look that could not compare anything cost nothing: the next is due as soon as there is more.
+    A look that could not compare anything cost nothing: the next is due as soon as there is more. After one that failed
+    none is: whoever was to bring the predecessor back has not done so yet.
 
     Args:
         rows: labelled requests that the new champion answered.
@@ -49,6 +50,8 @@ def due(rows: int, looks: Sequence[Judgement], watched: timedelta, rules: Watch)
     """
     if not looks:
         return True
+    if looks[-1].verdict is Verdict.FAILED:
+        return False
     before = looks[-1].figures["rows"]
     if not looks[-1].measured or watched >= rules.within:
         return bool(rows != before)

@@ -62,13 +62,19 @@ frontend models
 
 _BACK = """
 backend {model}
-{balance}    http-check send meth GET uri /models/{model}/ready
+{balance}    http-check send meth GET uri /models/{model}/available
     http-check expect status 200
     server champion {champion} weight 100 check observe layer4 error-limit 1 on-error mark-down
     server canary {canary} weight 0 check observe layer4 error-limit 1 on-error mark-down
     # Asked only when no server with a weight is up: the champion again, then whatever version the canary role holds.
     server fallback {champion} backup track {model}/champion
-    server reserve {canary} backup track {model}/canary
+    server reserve {canary} backup track {model}-loaded/canary
+
+# Whether the canary role holds a version at all, also one that wants no requests of its own.
+backend {model}-loaded
+    http-check send meth GET uri /models/{model}/ready
+    http-check expect status 200
+    server canary {canary} check
 """
 
 

@@ -27,7 +27,7 @@ POLL_SECONDS = 0.3
 REMEMBERED = 4096
 """Answers of a version that are remembered for whoever compares it with another."""
 WATCHED_SECONDS = 60.0
-"""How long a canary that was watched once takes requests without being watched: whoever compares it may have died."""
+"""How long a canary takes requests without being watched: whoever compares it may have died."""
 
 
 class LoadedModel:
@@ -48,7 +48,7 @@ class LoadedModel:
         self.requests = 0
         self._answers: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
         self._predictor = predictor
-        self._watched_at: float | None = None
+        self._watched_at = time.monotonic()
 
     def watch(self) -> None:
         """Note that somebody watches what it answers."""
@@ -56,8 +56,8 @@ class LoadedModel:
 
     @property
     def unwatched(self) -> bool:
-        """Whether somebody watched it once, and nobody has for `WATCHED_SECONDS`."""
-        return self._watched_at is not None and time.monotonic() - self._watched_at > WATCHED_SECONDS
+        """Whether nobody has watched it for `WATCHED_SECONDS`, from its loading on."""
+        return time.monotonic() - self._watched_at > WATCHED_SECONDS
 
     @property
     def predictor(self) -> str:

@@ -2,6 +2,7 @@
 
 POST /models/<model>/invocations   score rows, in MLflow's protocol (`kilter.serving.request`)
 GET  /models/<model>/ready         which version answers; 503 while none does
+GET  /models/<model>/available     it wants requests: ready, and a canary is watched; what HAProxy asks
 GET  /models/<model>/answers       seconds and scores of the newest answers, for whoever compares versions
 GET  /models/<model>/copies        the newest requests, kept while somebody asks, to be copied to another version
 GET  /models/<model>/ping          a version answers
@@ -136,6 +137,8 @@ class ModelServer:
         match what:
             case "ready":
                 return self._ready(name, call)
+            case "available":
+                return self._available(name, call)
             case "answers":
                 return self._answers(name, call)
             case "copies":
@@ -245,8 +248,6 @@ class ModelServer:
     def _ready(self, name: str, call: Call) -> dict[str, Any]:
         model = self._find(name, None, call)
         self._stays()
-        if self._models.role == "canary" and model.unwatched:
-            raise RefusedRequest(503, f"nobody has watched this canary for {WATCHED_SECONDS:g} s: it wants no requests")
         answer = {
             "model": name,
             "version": model.deployment.version,
@@ -256,6 +257,13 @@ class ModelServer:
         if problem := self._models.problem(name):
             answer["problem"] = problem
         return answer
+
+    def _available(self, name: str, call: Call) -> dict[str, Any]:
+        """Ready, and somebody watches what it answers if it is a canary."""
+        ready = self._ready(name, call)
+        if self._models.role == "canary" and self._find(name, None, call).unwatched:
+            raise RefusedRequest(503, f"nobody has watched this canary for {WATCHED_SECONDS:g} s: it wants no requests")
+        return ready
 
     def _answers(self, name: str, call: Call) -> dict[str, Any]:
         """How long the newest answers took, and the score of the first row of each."""

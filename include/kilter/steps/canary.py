@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -41,7 +42,6 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         return known
     model = context.spec.name
     row = context.ledger.rollout(inputs.rollout)
-    # Watching begins before the traffic comes: a canary that nobody watches takes none.
     observer = Observer(context.router, context.servers, model)
     if (known := enter(place, f"canary weight {row['weight']} -> {inputs.weight}", context)) is not None:
         return known
@@ -52,14 +52,20 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
 
 def _alone(observer: Observer, context: StepContext) -> Callable[[], Seen]:
-    """Looks at a canary that gets all requests, beside the champion on copies of them."""
+    """Looks at a canary that gets all requests, beside the champion on copies of them.
+
+    Both arms are those requests that are copied, and of the canary also those that HAProxy saw fail: HAProxy counts strays
+    as well, which are nobody's to score, and of which there are no copies.
+    """
     from kilter.core.canary import Look
     from kilter.stores.arms import Mirror, Seen
 
     mirror = Mirror(context.servers, context.spec.name, "canary")
 
     def look() -> Seen:
-        live = observer.look()
-        return Seen(Look(mirror.look().champion, live.look.canary), live.up)
+        live, copied = observer.look(), mirror.look()
+        unseen = max(0, live.look.canary.errors - copied.canary.errors)
+        canary = replace(copied.canary, requests=copied.canary.requests + unseen, errors=copied.canary.errors + unseen)
+        return Seen(Look(copied.champion, canary), live.up)
 
     return look

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from kilter.rollout import give_back, hold, last_promotion, resume, roll_back, under_way
+from pydantic import BeforeValidator
+
+from kilter.rollout import give_back, hold, promotion, resume, roll_back, under_way
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class Inputs(StepModel):
 
     action: Action
     reason: str = ""
+    version: Annotated[int | None, BeforeValidator(lambda value: value or None)] = None
+    """`rollback`: the version that shall go; null or empty: the champion."""
 
 
 class Outputs(StepModel):
@@ -43,14 +47,17 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         UnavailableError: HAProxy, a server or the registry does not answer; run it again. Traffic is moved first.
     """
     model, reason = context.spec.name, f"{inputs.action}: {inputs.reason or 'no reason given'}"
-    row = last_promotion(model, context) if inputs.action == "rollback" else under_way(model, context)
-    _MOVES[inputs.action](row, reason, context)
+    if inputs.action == "rollback":
+        row = promotion(model, inputs.version, context)
+        give_back(row, reason, context)
+    else:
+        row = under_way(model, context)
+        _MOVES[inputs.action](row, reason, context)
     return Outputs(rollout=row["id"], version=row["candidate"], state=context.ledger.rollout(row["id"])["state"])
 
 
-_MOVES: dict[Action, Callable[[RowMapping, str, StepContext], None]] = {
+_MOVES: dict[str, Callable[[RowMapping, str, StepContext], None]] = {
     "hold": hold,
     "resume": resume,
     "abort": roll_back,
-    "rollback": give_back,
 }

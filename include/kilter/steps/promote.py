@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kilter.core.rollout import PROMOTED
 from kilter.errors import InputError
+from kilter.rollout import apply_weight, restore_champion, still
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ class Inputs(StepModel):
 
 
 class Outputs(StepModel):
-    """The new champion, and the one before, if any."""
+    """The new champion, and the one before, if any. `held`: the rollout is, and nothing was done."""
 
     version: int
     predecessor: int | None
+    held: bool = False
+    reason: str = ""
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
@@ -34,7 +37,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     The candidate answers everything from the canary role meanwhile, so no request waits for the swap.
     Whoever stops half-way runs it again: the ledger says `promoted` only when all is done. A first champion has nobody
-    to be compared with, and is `settled` at once.
+    to be compared with, and is `settled` at once. Where somebody rolls back meanwhile, what was moved is moved back.
 
     Raises:
         InputError: the rollout was rolled back, or its candidate did not pass at full weight.
@@ -45,14 +48,25 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if row["state"] in PROMOTED:
         context.log.info("version %d was promoted already", outputs.version)
         return outputs
-    context.ledger.running_rollout(inputs.rollout, context.spec.name)
-    if outputs.predecessor is not None:
+    row = context.ledger.running_rollout(inputs.rollout, context.spec.name)
+    if row["state"] == "held":
+        reason = str(context.ledger.rollout_events(row["id"])[-1]["reason"])
+        return outputs.model_copy(update={"held": True, "reason": reason})
+    if outputs.predecessor is not None and row["state"] != "promoting":
         _passed(row, context)
-    _swap(outputs, context)
-    _rename(outputs, context)
+    row = context.ledger.advance_rollout(
+        row, "promoting", row["weight"], f"version {outputs.version} becomes the champion"
+    )
+    try:
+        row = _swap(outputs, row, context)
+        _rename(outputs, row, context)
+        still(row, context)
+    except InputError:
+        restore_champion(context.ledger.rollout(row["id"]), context)
+        raise
     reason = f"version {outputs.version} is the champion, predecessor {outputs.predecessor or 'none'}"
     state: State = "settled" if outputs.predecessor is None else "promoted"
-    context.ledger.advance_rollout(inputs.rollout, state, 0, reason, {"watch_from": _watch_from(context)})
+    context.ledger.advance_rollout(row, state, 0, reason, {"watch_from": _watch_from(context)})
     context.log.info("%s: %s", context.spec.name, reason)
     return outputs
 
@@ -69,10 +83,6 @@ def _watch_from(context: StepContext) -> str | None:
 def _passed(row: RowMapping, context: StepContext) -> None:
     """Refuse what has not passed at full weight."""
     judged = context.ledger.judged(row["id"])
-    if row["state"] == "held":
-        raise InputError(
-            f"rollout {row['id']} of '{row['model']}' version {row['candidate']} is held: resume it, then clear this task"
-        )
     if not judged or judged["weight"] != 100 or judged["evidence"]["judgement"]["verdict"] != "passed":
         last = f"weight {judged['weight']}: {judged['reason']}" if judged else "never judged"
         raise InputError(
@@ -81,19 +91,27 @@ def _passed(row: RowMapping, context: StepContext) -> None:
         )
 
 
-def _swap(outputs: Outputs, context: StepContext) -> None:
+def _swap(outputs: Outputs, row: RowMapping, context: StepContext) -> RowMapping:
     model = context.spec.name
     champion = context.registry.version(model, outputs.version)
+    still(row, context)
     context.servers.deploy("champion", model, champion.version, champion.key, champion.digest)
     context.router.wait_until_up(model, "champion")
-    context.router.shift(model, 0)
+    if row["weight"]:
+        row = context.ledger.advance_rollout(
+            row, "promoting", 0, f"the champion's server holds version {outputs.version}"
+        )
+    apply_weight(model, context)
     if outputs.predecessor is not None:
         before = context.registry.version(model, outputs.predecessor)
+        still(row, context)
         context.servers.deploy("canary", model, before.version, before.key, before.digest)
+    return row
 
 
-def _rename(outputs: Outputs, context: StepContext) -> None:
+def _rename(outputs: Outputs, row: RowMapping, context: StepContext) -> None:
     model = context.spec.name
+    still(row, context)
     context.registry.set_alias(model, "champion", outputs.version)
     if outputs.predecessor is not None:
         context.registry.set_alias(model, "predecessor", outputs.predecessor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kilter.core.rollout import PROMOTED
-from kilter.rollout import failed, is_ending, roll_back
+from kilter.rollout import roll_back, waits_for_a_person
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -34,34 +34,27 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     decide on (`canary.inconclusive: hold`).
 
     Raises:
+        InputError: somebody else moves the rollout.
         UnavailableError: HAProxy or the registry does not answer.
     """
     model = context.spec.name
     row = context.ledger.newest_rollout(model, inputs.version)
     if row is None:
         return Outputs(rolled_back=False, reason=f"no rollout of version {inputs.version} began")
-    if row["state"] in PROMOTED:
+    if row["state"] in (*PROMOTED, "giving_back"):
         return Outputs(rolled_back=False, reason=f"version {row['candidate']} was promoted")
     reason = _reason(row, context)
     if row["state"] == "rolled_back":
         return Outputs(rolled_back=True, reason=reason)
-    if row["state"] == "held" and _waits_for_a_person(row, context):
+    if waits_for_a_person(row, context):
         return Outputs(rolled_back=False, reason=f"held: {reason}")
     roll_back(row, reason, context)
     return Outputs(rolled_back=True, reason=reason)
-
-
-def _waits_for_a_person(row: RowMapping, context: StepContext) -> bool:
-    """Whether a held rollout is held by a person, or by the spec because nothing was proven."""
-    by_verdict = "judgement" in context.ledger.rollout_events(row["id"])[-1]["evidence"]
-    if failed(row, context) or is_ending(row, context):
-        return False
-    return not by_verdict or context.spec.canary.inconclusive == "hold"
 
 
 def _reason(row: RowMapping, context: StepContext) -> str:
     """Why it ends: the last judgement, or how far it came when none was made at that point."""
     last = context.ledger.rollout_events(row["id"])[-1]
     reason = str(last["reason"])
-    decided = "judgement" in last["evidence"] or last["state"] in ("held", "rolled_back")
+    decided = "judgement" in last["evidence"] or last["state"] in ("held", "rolling_back", "rolled_back")
     return reason if decided else f"broken off after: {reason}"

@@ -33,6 +33,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     mirror = Mirror(context.servers, model, "champion")
 
     def look() -> Seen:
+        context.servers.watch("canary", model)
         return Seen(mirror.look(), context.router.counters(model)["canary"].up)
 
     return observe(place, look, context)

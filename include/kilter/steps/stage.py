@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kilter.champion import champion_of, lost_alias
 from kilter.errors import InputError
-from kilter.rollout import roll_back
+from kilter.rollout import apply_weight, roll_back, watched
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -45,10 +45,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     _make_way(candidate.version, context)
     rollout = context.ledger.begin_rollout(model, candidate.version, _champion(inputs.version, context))
     row = context.ledger.rollout(rollout)
+    if row["state"] in ("rolling_back", "giving_back"):
+        raise InputError(
+            f"rollout {rollout} of '{model}' version {candidate.version} is {row['state']}: abort it first"
+        )
     if row["champion"] is None:
         context.log.info("%s has no champion: version %d will be the first", model, candidate.version)
         return Outputs(rollout=rollout, first=True)
-    _load(row, context)
+    if row["state"] != "promoting":
+        _load(row, context)
     return Outputs(rollout=rollout, first=False)
 
 
@@ -65,10 +70,16 @@ def _make_way(candidate: int, context: StepContext) -> None:
             f"{candidate} begins"
         )
     reason = f"superseded by version {candidate}"
-    if other["state"] == "promoted":
-        ledger.advance_rollout(other["id"], "settled", 0, f"{reason} before labels told", {})
-    else:
+    if other["state"] != "promoted":
         roll_back(other, reason, context)
+        return
+    looks = watched(other, context)
+    if looks and looks[-1]["verdict"] == "failed":
+        raise InputError(
+            f"model '{model}': version {other['candidate']} is surely worse than its predecessor, and was not rolled back "
+            f"yet: 'kilter rollout rollback {model}' before version {candidate} begins"
+        )
+    ledger.advance_rollout(other, "settled", 0, f"{reason} before labels told")
 
 
 def _champion(candidate: int, context: StepContext) -> int | None:
@@ -91,8 +102,7 @@ def _load(row: RowMapping, context: StepContext) -> None:
     candidate = context.registry.version(model, row["candidate"])
     champion = context.registry.version(model, row["champion"])
     context.servers.deploy("champion", model, champion.version, champion.key, champion.digest)
-    if row["state"] == "staged":
-        context.router.shift(model, 0)
+    apply_weight(model, context)
     context.registry.set_alias(model, "canary", candidate.version)
     context.servers.deploy("canary", model, candidate.version, candidate.key, candidate.digest)
     context.log.info("version %d is loaded on the canary, champion is version %d", candidate.version, champion.version)

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 
 from kilter.core.verdict import Judgement, Verdict
 from kilter.labelled_rows import reach
+from kilter.rollout import WATCHED, watched
 from kilter.spec import UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -21,8 +22,6 @@ STEP = StepInfo(
     reads=("entity", "timestamp", "label", "evaluation", "gate", "watch"),
     memoised=False,
 )
-JUDGED = "watched"
-"""Key of a look's judgement in the evidence of a rollout's events."""
 
 
 class Inputs(StepModel):
@@ -56,20 +55,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     if row is None:
         return Outputs(action="nothing", version=None, reason="no promotion waits for labels")
     as_of = inputs.as_of or reach(spec, context.ledger)
-    start = _start(row, context)
+    start, looks = _start(row, context), [Judgement.model_validate(look) for look in watched(row, context)]
     rows = _labelled(row, start, as_of, context)
-    looks = [
-        Judgement.model_validate(event["evidence"][JUDGED])
-        for event in context.ledger.rollout_events(row["id"])
-        if JUDGED in event["evidence"]
-    ]
     if not due(len(rows), looks, as_of - start, spec.watch):
         judgement = looks[-1]
     else:
         # What was too little to measure was no look.
         judgement = _judge(rows, row, 1 + sum(bool(look.measured) for look in looks), context)
-        evidence = {JUDGED: judgement.model_dump(mode="json")}
-        context.ledger.advance_rollout(row["id"], "promoted", 0, judgement.reason, evidence)
+        evidence = {WATCHED: judgement.model_dump(mode="json")}
+        row = context.ledger.advance_rollout(row, "promoted", 0, judgement.reason, evidence)
     context.log.info("version %d: %s: %s", row["candidate"], judgement.verdict, judgement.reason)
     return _follow(judgement, row, start, as_of, context)
 
@@ -134,12 +128,12 @@ def _follow(judgement: Judgement, row: RowMapping, start: datetime, as_of: datet
     if judgement.verdict is Verdict.FAILED:
         return Outputs(action="roll_back", version=version, reason=judgement.reason)
     if judgement.verdict is Verdict.PASSED:
-        context.ledger.advance_rollout(row["id"], "settled", 0, judgement.reason, {})
+        context.ledger.advance_rollout(row, "settled", 0, judgement.reason)
         return Outputs(action="settle", version=version, reason=judgement.reason)
     if not over(judgement.verdict, as_of - start, rules):
         return Outputs(action="wait", version=version, reason=judgement.reason)
     reason = f"unproven by the labels of {as_of - start}: {judgement.reason}"
     if rules.unproven == "roll_back":
         return Outputs(action="roll_back", version=version, reason=reason)
-    context.ledger.advance_rollout(row["id"], "settled", 0, reason, {})
+    context.ledger.advance_rollout(row, "settled", 0, reason)
     return Outputs(action="settle", version=version, reason=reason)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from kilter.core.canary import Arm, Look
+from kilter.core.canary import Arm, Look, Vector
 from kilter.errors import UnavailableError
 from kilter.stores.deployment import ROLES, Role
 from kilter.stores.router import Counters, Router
-from kilter.stores.servers import Answer, Answers, Copy, Servers
+from kilter.stores.servers import NO_ANSWER, NONE, Answer, Answers, Copy, Servers
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,7 @@ class Seen:
 
 
 _OK = 200
-_AT_ONCE = 100
-_NONE = 2**53
-"""More answers than a server ever gave: asks for none of them."""
+_SECONDS = 1.0
 
 
 class Observer:
@@ -40,7 +39,7 @@ class Observer:
         self._servers = servers
         self._model = model
         self._counters = router.counters(model)
-        self._answers: dict[Role, Answers | None] = {role: self._ask(role, _NONE) for role in ROLES}
+        self._answers: dict[Role, Answers | None] = {role: self._ask(role, NONE) for role in ROLES}
 
     def look(self) -> Seen:
         """What both arms did since the last look.
@@ -78,7 +77,7 @@ class Observer:
 class Mirror:
     """Sends copies of the requests that one role answers to the other, and looks at both answers.
 
-    Users see nothing of it. It copies one after the other, up to `_AT_ONCE` a look: of a busy server it is a sample.
+    Users see nothing of it. It copies one after the other, for a second a look: of a busy server it is a sample.
 
     Args:
         source: the role that users ask.
@@ -90,20 +89,46 @@ class Mirror:
         self._source = source
         self._target: Role = "canary" if source == "champion" else "champion"
         self._kept = 0
+        self._left: list[float] = []
+        self._random = np.random.default_rng(0)
         self._new()
 
     def look(self) -> Look:
         """Both arms on the same requests since the last look; nothing while the source does not answer.
 
-        Seconds are those of the same requests. Scores are those of neighbours: a score that differs from the other's by a
-        hair on every request is no shift.
+        Seconds are those of the same request. Scores are never those of the same request, but of two drawn at random: a
+        score that differs from the other's by a hair on every request is no shift.
         """
-        pairs = [(copy.answer, self._servers.repeat(self._target, copy)) for copy in self._new()[:_AT_ONCE]]
+        pairs = self._ask_again()
         both = [(first, second) for first, second in pairs if first.status == second.status == _OK]
-        source = _arm([first for first, _ in pairs], [first for first, _ in both])
-        target = _arm([second for _, second in pairs], [second for _, second in both])
-        target = replace(target, scores=np.roll(target.scores, 1))
+        sources, targets = self._scores(both)
+        source = _arm([first for first, _ in pairs], [first for first, _ in both], sources)
+        target = _arm([second for _, second in pairs], [second for _, second in both], targets)
         return Look(source, target) if self._source == "champion" else Look(target, source)
+
+    def _ask_again(self) -> list[tuple[Answer, Answer]]:
+        """Both answers to each new request, for about a second; a target that does not answer is not waited for again."""
+        pairs: list[tuple[Answer, Answer]] = []
+        deadline = time.monotonic() + _SECONDS
+        for copy in self._new():
+            answer = self._servers.repeat(self._target, copy)
+            pairs.append((copy.answer, answer))
+            if answer.status == NO_ANSWER or time.monotonic() > deadline:
+                break
+        return pairs
+
+    def _scores(self, both: Sequence[tuple[Answer, Answer]]) -> tuple[Vector, Vector]:
+        """Scores of the source beside scores of the target for other requests, in an order drawn at random.
+
+        The target's last one waits for the next look, so that a single request has another to be compared with.
+        """
+        order = self._random.permutation(len(both))
+        sources = [both[place][0].score for place in order]
+        targets = [*self._left, *(both[place][1].score for place in order)]
+        self._left = targets[-1:]
+        # The first source meets what was left, each other one the target's score for the request drawn before its own.
+        skipped = len(sources) + 1 - len(targets)
+        return np.array(sources[skipped:]), np.array(targets[:-1])
 
     def _new(self) -> list[Copy]:
         try:
@@ -115,13 +140,13 @@ class Mirror:
         return copies
 
 
-def _arm(asked: Sequence[Answer], compared: Sequence[Answer]) -> Arm:
+def _arm(asked: Sequence[Answer], compared: Sequence[Answer], scores: Vector) -> Arm:
     return Arm(
         requests=len(asked),
         errors=sum(answer.status >= 500 for answer in asked),
         refused=sum(400 <= answer.status < 500 for answer in asked),
         seconds=np.array([answer.seconds for answer in compared]),
-        scores=np.array([answer.score for answer in compared]),
+        scores=scores,
     )
 
 

@@ -343,7 +343,7 @@ class Ledger:
             )
             raise InputError(
                 f"model '{model}': {other} is being rolled out: wait until it has ended, "
-                f"or end it with step roll_back, before version {candidate} begins"
+                f"or end it with 'kilter rollout abort {model}', before version {candidate} begins"
             )
         return int(found["id"])
 
@@ -356,38 +356,57 @@ class Ledger:
             self._event(connection, identity, "staged", 0, f"version {candidate} staged", {})
         return identity
 
-    def advance_rollout(self, rollout: int, state: State, weight: int, reason: str, evidence: dict[str, Any]) -> None:
-        """Move a rollout to a state and weight, with its reason and evidence, in one transaction.
+    def advance_rollout(
+        self, rollout: RowMapping, state: State, weight: int, reason: str, evidence: dict[str, Any] | None = None
+    ) -> RowMapping:
+        """Move a rollout on from where it was when it was read, with its reason and evidence; one transaction.
+
+        Returns:
+            The rollout as it is then.
 
         Raises:
-            InputError: nothing leads there from the state that it is in: somebody else moved it meanwhile.
+            InputError: it is not there any more: somebody else has moved it; or nothing leads to that state from there; or
+                another rollout of the model is under way.
         """
-        self._move(rollout, may_precede(state), state, weight, reason, evidence)
+        if rollout["state"] not in may_precede(state):
+            raise self._no_way(rollout, state)
+        return self._move(rollout, state, weight, reason, evidence or {})
 
-    def resume_rollout(self, rollout: int, reason: str) -> None:
-        """Let a held rollout go on where it was held.
+    def resume_rollout(self, rollout: RowMapping, reason: str) -> RowMapping:
+        """Let a held rollout go on where it was held; otherwise as `advance_rollout`."""
+        if rollout["state"] != "held":
+            raise self._no_way(rollout, resumed(rollout["weight"]))
+        return self._move(rollout, resumed(rollout["weight"]), rollout["weight"], reason, {})
 
-        Raises:
-            InputError: it is not held.
-        """
-        weight = self.rollout(rollout)["weight"]
-        self._move(rollout, ("held",), resumed(weight), weight, reason, {})
+    def _no_way(self, rollout: RowMapping, state: State) -> InputError:
+        return InputError(
+            f"ledger: rollout {rollout['id']} of '{rollout['model']}' version {rollout['candidate']} is {rollout['state']}, "
+            f"from where nothing leads to {state}: see 'kilter rollout status {rollout['model']}'"
+        )
 
     def _move(
-        self, rollout: int, before: Sequence[State], state: State, weight: int, reason: str, evidence: dict[str, Any]
-    ) -> None:
-        same = (rollouts.c.id == rollout, rollouts.c.state.in_(before))
-        with self.transaction() as connection:
-            moved = connection.execute(
-                update(rollouts).where(*same).values(state=state, weight=weight, updated_at=_now())
-            )
-            if moved.rowcount:
-                self._event(connection, rollout, state, weight, reason, evidence)
-        if not moved.rowcount:
+        self, rollout: RowMapping, state: State, weight: int, reason: str, evidence: dict[str, Any]
+    ) -> RowMapping:
+        here = [rollouts.c[name] == rollout[name] for name in ("id", "state", "weight")]
+        try:
+            with self.transaction() as connection:
+                moved = connection.execute(
+                    update(rollouts).where(*here).values(state=state, weight=weight, updated_at=_now())
+                ).rowcount
+                if moved:
+                    self._event(connection, rollout["id"], state, weight, reason, evidence)
+        except IntegrityError:
             raise InputError(
-                f"ledger: rollout {rollout} is {self.rollout(rollout)['state']}, from where nothing leads to {state}: "
-                f"it must be {' or '.join(before)}"
+                f"model '{rollout['model']}': another rollout is under way: abort it before version "
+                f"{rollout['candidate']} becomes {state}"
+            ) from None
+        now = self.rollout(rollout["id"])
+        if not moved:
+            raise InputError(
+                f"ledger: rollout {rollout['id']} of '{rollout['model']}' was moved meanwhile, to {now['state']} at weight "
+                f"{now['weight']}: whoever did that goes on with it"
             )
+        return now
 
     def keep_evidence(self, rollout: int, evidence: Mapping[str, Any]) -> None:
         """Keep what a rollout has shown so far, in place of what was kept before."""
@@ -398,7 +417,7 @@ class Ledger:
         """One rollout; `InputError` when there is none."""
         found = self._all(select(rollouts).where(rollouts.c.id == rollout))
         if not found:
-            raise InputError(f"ledger: no rollout {rollout}: see 'python -m kilter lineage <model>'")
+            raise InputError(f"ledger: no rollout {rollout}: see 'kilter rollout status <model>'")
         return found[0]
 
     def running_rollout(self, rollout: int, model: str) -> RowMapping:

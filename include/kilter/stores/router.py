@@ -16,6 +16,9 @@ from datetime import timedelta
 from kilter.errors import InputError, UnavailableError
 from kilter.stores.deployment import ROLES, Role
 
+Weights = dict[Role, int]
+"""Each role's share of the requests, in percent; 100 together."""
+
 _SECONDS = 5.0
 """How long HAProxy may take to answer; it answers within a millisecond."""
 
@@ -61,7 +64,7 @@ class Router:
         self.address = address
         self._socket = (host, int(port))
 
-    def weights(self, model: str) -> dict[Role, int]:
+    def weights(self, model: str) -> Weights:
         """Each role's share of the requests in percent.
 
         Raises:
@@ -74,7 +77,7 @@ class Router:
     def shift(self, model: str, canary_weight: int) -> None:
         """Send `canary_weight` percent of the requests to the canary and the rest to the champion.
 
-        The share that grows is set first, so no request finds both at nothing. HAProxy is asked
+        The larger share is set first, so no request finds both at nothing. HAProxy is asked
         again afterwards: when this returns, the weights hold.
 
         Raises:
@@ -83,9 +86,9 @@ class Router:
         """
         if not 0 <= canary_weight <= 100:
             raise InputError(f"canary weight {canary_weight} of '{model}': a percentage from 0 to 100")
-        wanted: dict[Role, int] = {"champion": 100 - canary_weight, "canary": canary_weight}
-        growing_first = sorted(wanted.items(), key=lambda item: -item[1])
-        commands = (f"set server {model}/{role} weight {weight}" for role, weight in growing_first)
+        wanted: Weights = {"champion": 100 - canary_weight, "canary": canary_weight}
+        largest_first = sorted(wanted.items(), key=lambda item: -item[1])
+        commands = (f"set server {model}/{role} weight {weight}" for role, weight in largest_first)
         answer = self._ask("; ".join(commands)).strip()
         found = self.weights(model)
         if found != wanted:

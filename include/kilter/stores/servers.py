@@ -18,6 +18,8 @@ from kilter.stores.objects import ObjectStore
 
 _POLL = 0.05
 _ANSWER = 5.0
+NONE = 2**53
+"""More answers than a server ever gave: asks for none of them."""
 NO_ANSWER = 599
 """The status of a request that nobody answered."""
 
@@ -127,6 +129,10 @@ class Servers:
                 f"the {role} server at {self._urls[role]} holds no version of '{model}'; it says: {answer}"
             )
         return Answers(answer["digest"], answer["requests"], [(seconds, score) for seconds, score in answer["answers"]])
+
+    def watch(self, role: Role, model: str) -> None:
+        """Tell the role's server that somebody watches it: a canary that nobody watches takes no requests for long."""
+        self._get(role, f"models/{model}/answers?after={NONE}")
 
     def copies(self, role: Role, model: str, after: int) -> tuple[int, list[Copy]]:
         """Requests that the role's server answered beyond its first `after`, and how many it has kept for us in all.

@@ -237,12 +237,53 @@ def test_promotion_broken_off_anywhere_is_finished_by_running_it_again(rollouts,
                 broken.setattr(owner, name, _away)
                 with pytest.raises(UnavailableError):
                     rollouts.run("promote", rollout=rollout)
-            assert rollouts.ledger.rollout(rollout)["state"] == "shifting"
+            assert rollouts.ledger.rollout(rollout)["state"] == "promoting"
         rollouts.run("promote", rollout=rollout)
     assert rollouts.ledger.rollout(rollout)["state"] == "promoted"
     assert (rollouts.held("champion"), rollouts.held("canary")) == (2, 1)
     assert rollouts.registry.champion(MODEL) == 2
     assert traffic.failures == []
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [(Servers, "deploy"), (Router, "wait_until_up"), (MemoryRegistry, "set_alias"), (MemoryRegistry, "remove_alias")],
+)
+def test_a_promotion_that_somebody_aborts_in_any_moment_leaves_the_champion(rollouts, monkeypatch, moment):
+    rollouts.first_champion()
+    owner, name = moment
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        rollout = rollouts.climb(rollouts.register(2))
+        original = getattr(owner, name)
+
+        def aborted_first(*arguments, **named):
+            monkeypatch.setattr(owner, name, original)
+            rollouts.run("control_rollout", action="abort", reason="complaints")
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, aborted_first)
+        with pytest.raises(InputError, match="was promoting and is rolled_back"):
+            rollouts.run("promote", rollout=rollout)
+        enough = len(traffic.versions) + 30
+        wait_until(lambda: len(traffic.versions) > enough, "answers")
+    assert traffic.failures == []
+    assert traffic.versions[-10:] == [1] * 10
+    assert (rollouts.held("champion"), rollouts.registry.champion(MODEL)) == (1, 1)
+    assert rollouts.ledger.rollout(rollout)["state"] == "rolled_back"
+    assert rollouts.installation.router.weights(MODEL) == {"champion": 100, "canary": 0}
+
+
+def test_a_rollout_held_before_its_promotion_is_promoted_when_it_was_resumed(rollouts):
+    rollouts.first_champion()
+    with Traffic(rollouts.installation.settings.endpoint):
+        rollout = rollouts.climb(rollouts.register(2))
+        rollouts.run("control_rollout", action="hold", reason="wait for Monday")
+        held = rollouts.run("promote", rollout=rollout)
+        assert (held.held, held.reason) == (True, "hold: wait for Monday")
+        assert rollouts.registry.champion(MODEL) == 1
+        rollouts.run("control_rollout", action="resume")
+        assert not rollouts.run("promote", rollout=rollout).held
+    assert rollouts.registry.champion(MODEL) == 2
 
 
 def test_rolling_back_a_promotion_that_broke_off_restores_the_champion(rollouts, monkeypatch):
@@ -352,8 +393,7 @@ def test_without_traffic_nothing_passes_and_the_spec_says_what_follows(rollouts,
     assert (judged.verdict, judged.held) == (Verdict.INCONCLUSIVE, inconclusive == "hold")
     assert "canary got 0 of 100" in judged.reason
     assert rollouts.ledger.rollout(rollout)["state"] == "held"
-    with pytest.raises(InputError, match="is held: resume it"):
-        rollouts.run("promote", rollout=rollout)
+    assert rollouts.run("promote", rollout=rollout).held
     ended = rollouts.run("roll_back", version=2)
     assert ended.rolled_back == (inconclusive == "roll_back")
     rollouts.with_canary(inconclusive="roll_back")
@@ -393,8 +433,8 @@ def test_a_roll_back_broken_off_anywhere_is_finished_by_running_it_again_and_not
 ):
     rollouts.first_champion()
     calls = [
-        (Router, "shift"),
-        (Servers, "deploy"),
+        (Router, "weights"),
+        (Servers, "deployed"),
         (Servers, "withdraw"),
         (rollouts.registry, "remove_alias"),
     ]
@@ -404,9 +444,10 @@ def test_a_roll_back_broken_off_anywhere_is_finished_by_running_it_again_and_not
             broken.setattr(owner, name, _away)
             with pytest.raises(UnavailableError):
                 rollouts.run("roll_back", version=2)
-        assert rollouts.ledger.rollout(rollout)["state"] == "held"
-        with pytest.raises(InputError, match="version 2 is being rolled back: abort it"):
-            rollouts.run("control_rollout", action="resume")
+        assert rollouts.ledger.rollout(rollout)["state"] == "rolling_back"
+        for action in ("resume", "hold"):
+            with pytest.raises(InputError, match="version 2 is rolling_back, from where nothing leads to"):
+                rollouts.run("control_rollout", action=action)
     ended = rollouts.run("roll_back", version=2)
     assert (ended.rolled_back, ended.reason) == (True, "broken off after: version 2 staged")
     assert rollouts.ledger.open_rollout(MODEL) is None
@@ -446,18 +487,21 @@ def test_rollback_gives_the_role_back_to_the_predecessor_without_a_failed_reques
     assert traffic.versions[-20:] == [1] * 20
     assert (rollouts.registry.champion(MODEL), rollouts.ledger.last_promoted(MODEL)) == (1, 1)
     assert (rollouts.held("champion"), rollouts.held("canary")) == (1, 0)
-    with pytest.raises(InputError, match="was its first champion"):
+    with pytest.raises(InputError, match="version 2 was rolled back already, version 1 is the champion again"):
         rollouts.run("control_rollout", action="rollback")
+    assert rollouts.run("control_rollout", action="rollback", version=2).state == "rolled_back", "done already"
+    with pytest.raises(InputError, match="was its first champion"):
+        rollouts.run("control_rollout", action="rollback", version=1)
 
 
 def test_a_rollback_broken_off_anywhere_is_finished_by_running_it_again(rollouts, monkeypatch):
     rollouts.first_champion()
     with Traffic(rollouts.installation.settings.endpoint) as traffic:
         rollouts.run("promote", rollout=rollouts.climb(rollouts.register(2)))
+        rollouts.register(3)
         calls = [
             (Servers, "deploy"),
-            (Router, "wait_until_up"),
-            (Router, "shift"),
+            (Router, "weights"),
             (rollouts.registry, "set_alias"),
             (rollouts.registry, "remove_alias"),
             (Servers, "withdraw"),
@@ -468,7 +512,9 @@ def test_a_rollback_broken_off_anywhere_is_finished_by_running_it_again(rollouts
                 broken.setattr(owner, name, _away)
                 with pytest.raises(UnavailableError):
                     rollouts.run("control_rollout", action="rollback")
-            assert rollouts.ledger.provisional(MODEL) is not None
+            assert rollouts.ledger.open_rollout(MODEL)["state"] == "giving_back"
+            with pytest.raises(InputError, match="giving_back"):
+                rollouts.run("stage", version=3)
         rollouts.run("control_rollout", action="rollback")
     assert traffic.failures == []
     assert (rollouts.registry.champion(MODEL), rollouts.held("champion")) == (1, 1)

@@ -24,7 +24,7 @@ def test_every_model_has_a_back_end_with_both_roles():
     for model in ("delay", "fraud"):
         paths = f"{{ path_beg /models/{model}/ /v2/models/{model}/ }} || {{ path /v2/models/{model} }}"
         assert f"use_backend {model} if {paths}" in config
-        assert f"http-check send meth GET uri /models/{model}/ready" in config
+        assert f"http-check send meth GET uri /models/{model}/available" in config
     assert config.count("server champion 127.0.0.1:8901 weight 100 check") == 2
     assert config.count("server canary 127.0.0.1:8902 weight 0 check") == 2
 
@@ -32,7 +32,7 @@ def test_every_model_has_a_back_end_with_both_roles():
 def test_each_role_stands_in_for_the_other_and_is_checked_once():
     config = render(SETTINGS, specs("delay"))
     assert "server fallback 127.0.0.1:8901 backup track delay/champion\n" in config
-    assert "server reserve 127.0.0.1:8902 backup track delay/canary\n" in config
+    assert "server reserve 127.0.0.1:8902 backup track delay-loaded/canary\n" in config
     assert config.index("server fallback") < config.index("server reserve")
 
 
@@ -68,6 +68,6 @@ def test_no_models_are_refused():
 
 def test_a_sticky_header_is_hashed_in_its_own_models_back_end_alone() -> None:
     config = render(SETTINGS, [*specs("delay"), *specs("fraud", sticky_header="x-customer")])
-    plain, sticky = config.split("\nbackend fraud")
+    plain, sticky = config.split("\nbackend fraud\n")
     assert "hash-type" not in plain
     assert "    balance hdr(x-customer)\n    hash-type consistent\n" in sticky

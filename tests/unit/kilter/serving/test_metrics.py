@@ -169,17 +169,16 @@ def test_a_copy_is_answered_with_its_seconds_and_score_and_counts_for_nothing(cl
 
 
 @pytest.mark.parametrize(("role", "later"), [("canary", 503), ("champion", 200)])
-def test_a_canary_that_was_watched_and_is_not_any_more_wants_no_requests(
+def test_a_canary_that_nobody_watches_from_its_loading_on_wants_no_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: Role, later: int
 ) -> None:
-    client, now = Client(tmp_path, role), [0.0]
+    now = [0.0]
     monkeypatch.setattr(models_module.time, "monotonic", lambda: now[0])
-    now[0] += 10 * WATCHED_SECONDS
-    assert client.ask("/models/m/ready")[0] == 200, "nobody has begun to watch"
-    client.ask("/models/m/answers", query=b"after=0")
-    now[0] += WATCHED_SECONDS
-    assert client.ask("/models/m/ready")[0] == 200
-    now[0] += 1
-    assert client.ask("/models/m/ready")[0] == later
-    client.ask("/models/m/answers", query=b"after=0")
-    assert client.ask("/models/m/ready")[0] == 200
+    client = Client(tmp_path, role)
+    for _ in range(2):
+        now[0] += WATCHED_SECONDS
+        assert client.ask("/models/m/available")[0] == 200
+        now[0] += 1
+        assert client.ask("/models/m/available")[0] == later
+        assert client.ask("/models/m/ready")[0] == 200, "it could answer, and does where nobody else can"
+        client.ask("/models/m/answers", query=b"after=0")

@@ -55,7 +55,9 @@ def test_a_candidate_that_another_verdict_or_promotion_overtook_stays_held(rides
     assert not rides.act("choose_candidate").chosen
     judged(rides, 4, "hold", day=1)
     assert rides.act("choose_candidate").version == 4
-    rides.ledger.advance_rollout(rides.ledger.begin_rollout("rides", 3, None), "settled", 0, "", {})
+    rollout = rides.ledger.begin_rollout("rides", 3, None)
+    for state in ("promoting", "settled"):
+        rides.ledger.advance_rollout(rides.ledger.rollout(rollout), state, 0, "")
     assert not rides.act("choose_candidate").chosen
 
 

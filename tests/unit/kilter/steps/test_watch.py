@@ -23,9 +23,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Rides:
         rides.ingest(day, rides.learnable(day))
     rides.train(FIRST_DAY)
     rollout = rides.ledger.begin_rollout("rides", 2, 1)
-    for state in ("shadow", "shifting"):
-        rides.ledger.advance_rollout(rollout, state, 100, "", {})  # type: ignore[arg-type]
-    rides.ledger.advance_rollout(rollout, "promoted", 0, "", {"watch_from": rides.day(FIRST_DAY)["start"]})
+    begun = {"watch_from": rides.day(FIRST_DAY)["start"]}
+    for state in ("shadow", "shifting", "promoting", "promoted"):
+        rides.ledger.advance_rollout(rides.ledger.rollout(rollout), state, 100, "", begun)  # type: ignore[arg-type]
     return rides
 
 
@@ -96,9 +96,9 @@ def test_without_labels_it_waits_and_the_same_labels_again_are_no_new_look(watch
 
 def test_each_further_look_at_other_labels_may_be_wrong_half_as_often(watched: Rides) -> None:
     watched.change_spec(lambda text: text + "watch: {allowed_regression: 0.000001}\n")
-    live_through(watched, FIRST_DAY, FIRST_DAY + 1, noise=1.0)
+    live_through(watched, FIRST_DAY, FIRST_DAY + 1, noise=0.3)
     watched.act("watch")
-    live_through(watched, FIRST_DAY + 2, FIRST_DAY + 3, noise=1.0)
+    live_through(watched, FIRST_DAY + 2, FIRST_DAY + 3, noise=0.3)
     watched.act("watch")
     measured = [event["evidence"]["watched"]["measured"][0]["confidence"] for event in looks(watched)]
     assert measured == pytest.approx([0.95, 0.975])

@@ -40,6 +40,13 @@ def decide(ledger: Ledger, trigger: str, action: str = "wait") -> Any:
     )
 
 
+def move(ledger: Ledger, rollout: int, *states: str, weight: int = 5) -> Any:
+    """Lead a rollout through these states; return it as it is then."""
+    for state in states:
+        ledger.advance_rollout(ledger.rollout(rollout), state, weight, "worse", {"errors": 3})  # type: ignore[arg-type]
+    return ledger.rollout(rollout)
+
+
 def test_the_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
     with ledger.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -120,10 +127,10 @@ def test_a_second_candidate_waits_for_the_open_rollout(ledger: Ledger) -> None:
     assert ledger.begin_rollout("m", 2, 1) == rollout
     with pytest.raises(InputError, match=r"version 2 \(rollout 1, staged\) is being rolled out"):
         ledger.begin_rollout("m", 3, 1)
-    ledger.advance_rollout(rollout, "rolled_back", 0, "worse", {"errors": 3})
+    move(ledger, rollout, "rolling_back", "rolled_back")
     assert ledger.begin_rollout("m", 3, 1) != rollout
     events = [(row["state"], row["reason"]) for row in ledger.rollout_events(rollout)]
-    assert events == [("staged", "version 2 staged"), ("rolled_back", "worse")]
+    assert events == [("staged", "version 2 staged"), ("rolling_back", "worse"), ("rolled_back", "worse")]
 
 
 def test_of_many_candidates_at_once_one_is_rolled_out(ledger: Ledger) -> None:
@@ -152,8 +159,8 @@ def test_the_same_candidate_begun_many_times_at_once_is_one_rollout(ledger: Ledg
 def test_the_newest_rollout_and_the_last_promoted_version_are_found(ledger: Ledger) -> None:
     assert ledger.newest_rollout("m", 2) is None
     assert ledger.last_promoted("m") is None
-    ledger.advance_rollout(ledger.begin_rollout("m", 2, None), "settled", 0, "", {})
-    ledger.advance_rollout(ledger.begin_rollout("m", 3, 2), "rolled_back", 0, "", {})
+    move(ledger, ledger.begin_rollout("m", 2, None), "promoting", "settled")
+    move(ledger, ledger.begin_rollout("m", 3, 2), "rolling_back", "rolled_back")
     again = ledger.begin_rollout("m", 3, 2)
     found = ledger.newest_rollout("m", 3)
     assert found is not None
@@ -162,46 +169,59 @@ def test_the_newest_rollout_and_the_last_promoted_version_are_found(ledger: Ledg
 
 def test_a_rollout_goes_from_state_to_state_as_it_may_and_no_other_way(ledger: Ledger) -> None:
     rollout = ledger.begin_rollout("m", 2, 1)
-    for state, weight in (("shadow", 0), ("shifting", 5), ("held", 5)):
-        ledger.advance_rollout(rollout, state, weight, "", {})
-    with pytest.raises(InputError, match="rollout 1 is held, from where nothing leads to shifting"):
-        ledger.advance_rollout(rollout, "shifting", 5, "", {})
-    ledger.resume_rollout(rollout, "looked into")
-    assert (ledger.rollout(rollout)["state"], ledger.rollout(rollout)["weight"]) == ("shifting", 5)
-    with pytest.raises(InputError, match="it must be held"):
-        ledger.resume_rollout(rollout, "again")
-    ledger.advance_rollout(rollout, "promoted", 0, "", {})
+    held = move(ledger, rollout, "shadow", "shifting", "held")
+    with pytest.raises(InputError, match="is held, from where nothing leads to shifting"):
+        ledger.advance_rollout(held, "shifting", 5, "")
+    resumed = ledger.resume_rollout(held, "looked into")
+    assert (resumed["state"], resumed["weight"]) == ("shifting", 5)
+    with pytest.raises(InputError, match="from where nothing leads"):
+        ledger.resume_rollout(resumed, "again")
+    promoted = move(ledger, rollout, "promoting", "promoted")
     events = len(ledger.rollout_events(rollout))
-    with pytest.raises(InputError, match="rollout 1 is promoted, from where nothing leads to shifting"):
-        ledger.advance_rollout(rollout, "shifting", 5, "", {})
+    with pytest.raises(InputError, match="is promoted, from where nothing leads to shifting"):
+        ledger.advance_rollout(promoted, "shifting", 5, "")
     assert (ledger.rollout(rollout)["state"], len(ledger.rollout_events(rollout))) == ("promoted", events)
     found = ledger.provisional("m")
     assert found is not None
     assert found["id"] == rollout
-    ledger.advance_rollout(rollout, "settled", 0, "", {})
-    ledger.advance_rollout(rollout, "rolled_back", 0, "", {})
+    move(ledger, rollout, "settled", "giving_back", "rolled_back")
     assert ledger.provisional("m") is None
     assert ledger.last_promoted("m") is None
+
+
+def test_who_was_overtaken_moves_nothing(ledger: Ledger) -> None:
+    rollout = ledger.begin_rollout("m", 2, 1)
+    read = move(ledger, rollout, "shadow", "shifting")
+    ledger.advance_rollout(read, "shifting", 25, "")
+    with pytest.raises(InputError, match="was moved meanwhile, to shifting at weight 25"):
+        ledger.advance_rollout(read, "held", 5, "")
+    assert (ledger.rollout(rollout)["state"], len(ledger.rollout_events(rollout))) == ("shifting", 4)
+
+
+def test_nothing_is_given_back_while_another_rollout_is_under_way(ledger: Ledger) -> None:
+    promoted = move(ledger, ledger.begin_rollout("m", 2, 1), "shadow", "shifting", "promoting", "promoted", "settled")
+    ledger.begin_rollout("m", 3, 2)
+    with pytest.raises(InputError, match="another rollout is under way: abort it before version 2 becomes giving_back"):
+        ledger.advance_rollout(promoted, "giving_back", 0, "")
 
 
 def test_a_candidate_has_another_in_its_way_until_that_is_settled(ledger: Ledger) -> None:
     rollout = ledger.begin_rollout("m", 2, 1)
     assert ledger.in_the_way("m", 2) is None
-    for state in ("shadow", "shifting", "promoted"):
-        ledger.advance_rollout(rollout, state, 5, "", {})
+    for state in ("shadow", "shifting", "promoting", "promoted"):
+        move(ledger, rollout, state)
         found = ledger.in_the_way("m", 3)
         assert found is not None
         assert found["id"] == rollout
-    ledger.advance_rollout(rollout, "settled", 0, "", {})
+    move(ledger, rollout, "settled")
     assert ledger.in_the_way("m", 3) is None
 
 
 def test_a_promotion_counts_from_when_it_was_made_though_it_was_settled_since(ledger: Ledger) -> None:
     rollout = ledger.begin_rollout("m", 2, 1)
-    for state in ("shadow", "shifting", "promoted"):
-        ledger.advance_rollout(rollout, state, 100, "", {})
+    move(ledger, rollout, "shadow", "shifting", "promoting", "promoted")
     made = ledger.promoted_at("m")
-    ledger.advance_rollout(rollout, "settled", 0, "", {})
+    move(ledger, rollout, "settled")
     assert made == ledger.promoted_at("m") == ledger.rollout_events(rollout)[-2]["recorded_at"]
 
 

@@ -8,7 +8,7 @@ down_revision = "0004"
 
 INDEX = "one_open_rollout_a_model"
 BEFORE = sa.text("state IN ('staged', 'shifting')")
-OPEN = sa.text("state IN ('staged', 'shadow', 'shifting', 'held')")
+OPEN = sa.text("state IN ('staged', 'shadow', 'shifting', 'held', 'promoting', 'rolling_back', 'giving_back')")
 
 
 def upgrade() -> None:
@@ -18,7 +18,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("UPDATE rollouts SET state = 'promoted' WHERE state = 'settled'")
-    op.execute("UPDATE rollouts SET state = 'staged' WHERE state IN ('shadow', 'held')")
+    op.execute("UPDATE rollouts SET state = 'promoted' WHERE state = 'giving_back'")
+    op.execute("UPDATE rollouts SET state = 'staged' WHERE state IN ('shadow', 'held', 'promoting', 'rolling_back')")
     _index(BEFORE)
 
 
