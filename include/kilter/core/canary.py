@@ -143,8 +143,9 @@ def judge(evidence: Evidence, rules: Canary, up: bool = True) -> Judgement:
     | passed | otherwise: each measure's bets against *worse than allowed* have won `1 / alpha` times their money |
 
     The family of measures fails wrongly with a chance of at most `alpha`, by Ville's inequality and Bonferroni's. It
-    passes wrongly with one of at most `alpha`, too: all measures must pass, so the bad one must (Berger 1982,
-    Multiparameter hypothesis testing and acceptance sampling, Technometrics 24).
+    passes wrongly with one of at most `alpha`, too, as long as it stays as bad as it is: all measures must pass, so the bad
+    one must (Berger 1982, Multiparameter hypothesis testing and acceptance sampling, Technometrics 24), and the rollout's
+    first step by its own bets alone.
 
     Args:
         up: whether the canary's server passes its health check.
