@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -69,7 +70,8 @@ class Live:
             model=MODEL, key=saved.key, digest=saved.digest, snapshot=champion.snapshot,
             parameters={}, metrics={}, tags={}, dataset_rows=0, **names,
         )  # fmt: skip
-        return self.registry.register(run, Path()).version
+        with tempfile.TemporaryDirectory() as shown:
+            return self.registry.register(run, Path(shown)).version
 
     def trigger(self, stage: str, **conf: Any) -> str:
         return self.airflow.trigger(f"{MODEL}.{stage}", conf)
