@@ -23,7 +23,8 @@ down:  ## stop what the demo started
 test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-to-end tests
 	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
 	@$(UNIT)
-	@$(BIN)/python -m pytest --ignore tests/unit
+	@$(BIN)/python -m pytest -q tests/contract tests/dags --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest tests/e2e tests/engine tests/faults
 
 unit: venv  ## the unit tests alone: a minute
 	@$(UNIT)

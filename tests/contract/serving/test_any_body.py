@@ -73,12 +73,13 @@ def ask(request, tmp_path_factory):
 
         scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-type", b"application/json")]}
         asyncio.run(server(scope, receive, send))
-        return sent[0]["status"], json.loads(sent[1]["body"])
+        told, text = dict(sent[0]["headers"])[b"content-type"], sent[1]["body"].decode()
+        return sent[0]["status"], json.loads(text) if told == b"application/json" else text
 
     log.start()
     yield one
     log.stop()
-    assert log.state.logged > 0
+    # Whatever was answered is in the log, and what was refused has not harmed it.
     assert (log.state.waiting, log.state.dropped) == (0, 0)
 
 
@@ -181,6 +182,8 @@ def test_any_value_in_an_otherwise_good_row(ask, name, value):
 
 @many
 @given(path=PATHS, method=st.sampled_from(["GET", "POST", "PUT"]))
+@example(path="metrics", method="GET")
+@example(path="docs", method="GET")
 def test_any_path_and_method(ask, path, method):
     for base in ("", f"/models/{MODEL}", "/v2", f"/v2/models/{MODEL}"):
         status, content = ask(b"{}", f"{base}/{path}", method)

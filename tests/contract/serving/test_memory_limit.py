@@ -57,7 +57,7 @@ def memory_hog(objects: FileObjects, spec: ModelSpec) -> Manifest:
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The models' folder, with the limit in model.yaml."""
-    folder = tmp_path / "models"
+    folder = tmp_path / "limited"
     shutil.copytree(SPEC, folder / MODEL)
     text = (SPEC / "model.yaml").read_text()
     assert "serving_fitness: {p99: 1s}" in text
