@@ -8,12 +8,12 @@ the end, whatever failed, and does nothing when the candidate was promoted. A fi
 **When**: when `model_validation` passed a version; by hand with `version`. A run for a version whose rollout is under way goes on
 where that is.
 
-**When deferred**: `turn`: another candidate is on its way. `shadow` or `canary_<weight>`: the rollout is held, by a person or because
-too little could be told in time; all traffic is the champion's. See `kilter rollout status <model>`, then resume or abort it
+**When deferred**: `turn`: another candidate is on its way. Any task from `shadow` to `promote`: the rollout is held, by a person or
+because too little could be told in time; all traffic is the champion's. See `kilter rollout status <model>`, then resume or abort it
 (`rollout_control`).
 
 **When red**: a server, HAProxy or MLflow does not answer; `roll_back` has sent all traffic to the champion again and ended
-the rollout: clear `stage` with everything after it to begin anew. When `roll_back` itself is red, traffic may still be
+the rollout, unless it is held: clear `stage` with everything after it to begin anew. When `roll_back` itself is red, traffic may still be
 split and no other candidate can begin: see HAProxy's weights, then clear it at once.
 
 **When skipped after a step**: the canary failed there; the figures are in that task's log.

@@ -68,7 +68,7 @@ AS_OF = Param(
 REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
 
 WAITING_RUNS = 8
-"""Runs of one DAG at once where some may wait for a person's approval."""
+"""Runs of one DAG at once where some may wait for a person, or supersede others."""
 
 SERVED_CHECKS = frozenset({"prediction_parity", "serving_fitness"})
 """Checks that talk to a server with the candidate."""

@@ -110,7 +110,7 @@ def second(
     )
     if weight == SHADOW:
         shared = SAME_REQUEST * champion.scores + np.sqrt(1 - SAME_REQUEST**2) * canary.scores
-        # Compared with the neighbour's, as the mirror does it.
+        # Compared with that of another request; all here are drawn alike, so a neighbour's is as good as one at random.
         canary = canary._replace(scores=np.roll(shared.astype(np.float32), 1, axis=1))
     return canary, champion
 
