@@ -46,8 +46,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     rollout = context.ledger.begin_rollout(model, candidate.version, _champion(inputs.version, context))
     row = context.ledger.rollout(rollout)
     if row["state"] in ("rolling_back", "giving_back"):
+        cure = "abort" if row["state"] == "rolling_back" else "rollback"
         raise InputError(
-            f"rollout {rollout} of '{model}' version {candidate.version} is {row['state']}: abort it first"
+            f"rollout {rollout} of '{model}' version {candidate.version} is {row['state']}: finish that first with "
+            f"'kilter rollout {cure} {model}'"
         )
     if row["champion"] is None:
         context.log.info("%s has no champion: version %d will be the first", model, candidate.version)
