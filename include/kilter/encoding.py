@@ -11,11 +11,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kilter.errors import DataError
 from kilter.spec import Feature, ModelSpec
@@ -29,9 +29,10 @@ _LISTS = frozenset({list, tuple})
 
 
 class Signature(BaseModel):
-    """What a model takes: its features in order, and the columns that identify a row.
+    """What a model takes and gives: its features in order, the columns that identify a row, and its task.
 
-    Entity and timestamp may come with a request; they are logged and never fed to the model.
+    Entity and timestamp may come with a request; they are logged and never fed to the model. Signatures
+    of before there were tasks say none: theirs is binary.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,19 @@ class Signature(BaseModel):
     entity: str
     timestamp: str
     features: tuple[Feature, ...] = Field(min_length=1)
+    task: Literal["binary", "multiclass", "regression"] = "binary"
+    classes: tuple[str, ...] = ()
+    """Of a multiclass model, in the order of its scores; of others none."""
+
+    @model_validator(mode="after")
+    def _classes_match_task(self) -> Signature:
+        distinct = len(set(self.classes))
+        if distinct < len(self.classes) or (distinct < 2 if self.task == "multiclass" else distinct > 0):
+            raise ValueError(
+                f"task {self.task} with classes {list(self.classes)}: a multiclass model has two or more, each once; "
+                "others have none"
+            )
+        return self
 
     @classmethod
     def of(cls, spec: ModelSpec) -> Signature:

@@ -71,3 +71,17 @@ def test_columns_of_unequal_length_are_refused():
 
 def test_a_signature_survives_its_file():
     assert Signature.model_validate_json(SIGNATURE.model_dump_json()) == SIGNATURE
+
+
+def test_a_signature_of_before_there_were_tasks_is_binary():
+    told = SIGNATURE.model_dump(exclude={"task", "classes"})
+    assert (Signature.model_validate(told).task, Signature.model_validate(told).classes) == ("binary", ())
+
+
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [("binary", ("a", "b")), ("regression", ("a",)), ("multiclass", ()), ("multiclass", ("a",)), ("multiclass", "aab")],
+)
+def test_a_signature_whose_classes_do_not_fit_its_task_is_refused(task, classes):
+    with pytest.raises(ValueError, match="a multiclass model has two or more, each once; others have none"):
+        Signature.model_validate(SIGNATURE.model_dump() | {"task": task, "classes": tuple(classes)})
