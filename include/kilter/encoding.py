@@ -11,16 +11,17 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kilter.errors import DataError
-from kilter.spec import Feature, ModelSpec
+from kilter.spec import Feature, ModelSpec, Task
 
 Matrix = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float64]
 
 _NUMBERS = "biuf"
 """Kinds of numpy arrays that hold numbers only."""
@@ -40,7 +41,7 @@ class Signature(BaseModel):
     entity: str
     timestamp: str
     features: tuple[Feature, ...] = Field(min_length=1)
-    task: Literal["binary", "multiclass", "regression"] = "binary"
+    task: Task = "binary"
     classes: tuple[str, ...] = ()
     """Of a multiclass model, in the order of its scores; of others none."""
 
@@ -57,7 +58,13 @@ class Signature(BaseModel):
     @classmethod
     def of(cls, spec: ModelSpec) -> Signature:
         """The signature of models trained under this spec."""
-        return cls(entity=spec.entity, timestamp=spec.timestamp, features=spec.features.columns)
+        return cls(
+            entity=spec.entity,
+            timestamp=spec.timestamp,
+            features=spec.features.columns,
+            task=spec.task,
+            classes=spec.label.classes,
+        )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -116,6 +123,31 @@ def encode(columns: Mapping[str, Sequence[Any]], signature: Signature) -> Matrix
                 "give every feature one value a row"
             )
     return np.column_stack(encoded)
+
+
+def encode_labels(values: Sequence[Any], classes: Sequence[str]) -> Vector:
+    """Encode labels as the numbers that metrics and trainers take, shape (rows,).
+
+    Args:
+        values: as tables hold them: 0 and 1, numbers, or with `classes` their names; none missing.
+        classes: of a multiclass model, in the order of its scores; a label becomes its class's place. Else none.
+
+    >>> encode_labels(["scrap", "good"], classes=("good", "scrap")).tolist(), encode_labels([3, 1.5], ()).tolist()
+    ([1.0, 0.0], [3.0, 1.5])
+
+    Raises:
+        DataError: a label is none of the classes; the message names it.
+    """
+    if not classes:
+        return np.asarray(values, dtype=np.float64)
+    codes = {name: float(code) for code, name in enumerate(classes)}
+    try:
+        return np.array([codes[value] for value in values], dtype=np.float64)
+    except (KeyError, TypeError):
+        strange = next(value for value in values if not isinstance(value, str) or value not in codes)
+        raise DataError(
+            f"label {strange!r} is none of label.classes: {', '.join(classes)}: add it there, or correct the labels"
+        ) from None
 
 
 def _plain(columns: Mapping[str, Sequence[Any]], signature: Signature) -> Matrix | None:

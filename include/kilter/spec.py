@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -32,20 +33,43 @@ from kilter.errors import SpecError
 
 SPEC_FILE = "model.yaml"
 
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("roc_auc", "average_precision", "log_loss", "brier", "accuracy"),
+Task = Literal["binary", "multiclass", "regression"]
+
+METRICS: dict[Task, dict[str, tuple[float, float]]] = {
+    "binary": {
+        "roc_auc": (0, 1),
+        "average_precision": (0, 1),
+        "log_loss": (0, math.inf),
+        "brier": (0, 1),
+        "accuracy": (0, 1),
+    },
+    "multiclass": {"accuracy": (0, 1), "log_loss": (0, math.inf), "brier": (0, 2), "macro_f1": (0, 1)},
+    "regression": {"mae": (0, math.inf), "rmse": (0, math.inf), "r2": (-math.inf, 1)},
 }
-"""Metrics that `evaluate` can compute, by task."""
+"""Metrics that `evaluate` can compute, by task, each with its least and its greatest value."""
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 
-_GREATEST = {"log_loss": float("inf")}
-"""The greatest value of a metric, 1 for all others; the least of each is 0."""
+IN_LABEL_UNITS = frozenset({"mae", "rmse"})
+"""Metrics of the label's own unit, such as minutes, for which no bound fits every model."""
+
+LABEL_KINDS: dict[Task, str] = {"binary": "int8", "multiclass": "string", "regression": "float64"}
+"""The type of the label's column in every table, by a name that Arrow and Ibis share."""
 
 OWN_PARAMETERS: dict[str, frozenset[str]] = {
     "xgboost": frozenset(
         {
-            *("objective", "eval_metric", "seed", "random_state", "nthread", "n_jobs", "device", "tree_method"),
+            *(
+                "objective",
+                "eval_metric",
+                "num_class",
+                "seed",
+                "random_state",
+                "nthread",
+                "n_jobs",
+                "device",
+                "tree_method",
+            ),
             *("num_boost_round", "n_estimators", "early_stopping_rounds"),
         }
     ),
@@ -199,11 +223,16 @@ class Source(Section):
 
 
 class Label(Section):
-    """What is predicted: its column, when the outcome became known, and how late it arrives."""
+    """What is predicted: its column, when the outcome became known, and how late it arrives.
+
+    The column holds 0 or 1 (binary), the name of one of the `classes` (multiclass), or a number (regression). A
+    multiclass model's scores are probabilities in the order of `classes`.
+    """
 
     column: str
     timestamp: str
     delay: Duration
+    classes: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class Feature(Section):
@@ -411,15 +440,13 @@ class Gate(Section):
     approval_within: PositiveDuration = timedelta(days=7)
 
     @model_validator(mode="after")
-    def _something_blocks(self) -> Gate:
+    def _approval_can_be_asked(self) -> Gate:
         _unique("advisory", self.advisory)
         if (self.approval, self.inconclusive) == ("on_inconclusive", "reject"):
             raise ValueError(
                 "approval: on_inconclusive never asks where inconclusive: reject has decided already: "
                 "say hold or approve there, or approval: always"
             )
-        if set(self.advisory) == set(CHECKS):
-            raise ValueError("advisory: names every check, so that nothing would ever be refused: leave one out")
         return self
 
 
@@ -525,7 +552,7 @@ class ModelSpec(Section):
     description: str
     owner: str
     tags: tuple[Tag, ...] = ()
-    task: Literal["binary"]
+    task: Task
     entity: Name
     timestamp: Name
     schedule: Schedule
@@ -553,22 +580,31 @@ class ModelSpec(Section):
             )
         self._refuse_columns_of_two_meanings()
         self._refuse_requests_that_carry_all()
+        self._refuse_classes_of_another_task()
         _among("evaluation.slices", self.evaluation.slices, names)
         _among("evaluation.metrics", self.evaluation.metrics, METRICS[self.task])
         _among("gate.thresholds", self.gate.thresholds, self.evaluation.metrics)
         _among("gate.sanity.trusted_features", self.gate.sanity.trusted_features, names)
         for metric, bound in self.gate.thresholds.items():
-            if not 0 <= bound <= _GREATEST.get(metric, 1):
+            least, greatest = METRICS[self.task][metric]
+            if not least <= bound <= greatest:
                 raise ValueError(
-                    f"gate.thresholds: {metric} is never {bound}; it lies between 0 and {_GREATEST.get(metric, 1)}: "
-                    "correct the value"
+                    f"gate.thresholds: {metric} is never {bound}; it lies between {least} and {greatest}: correct the value"
                 )
+        self._refuse_checks_that_are_not_made()
+        self._refuse_defaults_without_a_unit()
         return self
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """The gate's checks of this model, in order: `slices` only where `evaluation.slices` names columns."""
-        return tuple(check for check in CHECKS if check != "slices" or self.evaluation.slices)
+        """The gate's checks of this model, in order.
+
+        `slices` only where `evaluation.slices` names columns; `calibration` only where scores are probabilities.
+        """
+        left_out = {"slices"} if not self.evaluation.slices else set()
+        if self.task == "regression":
+            left_out.add("calibration")
+        return tuple(check for check in CHECKS if check not in left_out)
 
     @property
     def looked_up(self) -> tuple[str, ...]:
@@ -586,6 +622,48 @@ class ModelSpec(Section):
             raise ValueError(
                 "serving.request: names every feature, so that nothing is left to look up: remove those that are "
                 "online, or the section"
+            )
+
+    def _refuse_classes_of_another_task(self) -> None:
+        classes = self.label.classes
+        if self.task != "multiclass":
+            if classes:
+                raise ValueError(
+                    f"label.classes: {', '.join(classes)} have no meaning with task: {self.task}: remove them, or say "
+                    "task: multiclass"
+                )
+            return
+        if len(classes) < 2:
+            raise ValueError(
+                f"label.classes: got {len(classes)} of them; task: multiclass lists two or more, in the order of its scores: "
+                f"add them as '{self.label.column}' holds them, such as [good, scrap]"
+            )
+        _unique("label.classes", classes)
+
+    def _refuse_checks_that_are_not_made(self) -> None:
+        if self.task == "regression" and (
+            "calibration" in self.gate.advisory or "calibration" in self.gate.model_fields_set
+        ):
+            raise ValueError("gate: task: regression has no probabilities, and so no check 'calibration': remove it")
+        if set(self.checks) <= set(self.gate.advisory):
+            raise ValueError("gate.advisory: names every check, so that nothing would ever be refused: leave one out")
+
+    def _refuse_defaults_without_a_unit(self) -> None:
+        """A metric such as `mae` is in minutes, or in millions; what is much of it, only the model's owner knows."""
+        if self.evaluation.primary not in IN_LABEL_UNITS:
+            return
+        bounds: dict[str, tuple[Section, str]] = {
+            "watch.allowed_regression": (self.watch, "allowed_regression"),
+            "drift.allowed_decay": (self.drift, "allowed_decay"),
+        }
+        if self.gate.against_champion.require == "non_inferior":
+            bounds["gate.against_champion.allowed_regression"] = (self.gate.against_champion, "allowed_regression")
+        if self.evaluation.slices:
+            bounds["gate.slices.allowed_regression"] = (self.gate.slices, "allowed_regression")
+        if lacking := [key for key, (section, field) in bounds.items() if field not in section.model_fields_set]:
+            raise ValueError(
+                f"{', '.join(lacking)}: {self.evaluation.primary} is in the unit of '{self.label.column}', for which there "
+                "is no default: say how much of it is allowed"
             )
 
     def _refuse_columns_of_two_meanings(self) -> None:
@@ -623,7 +701,7 @@ def _unique(key: str, values: tuple[str, ...]) -> None:
         raise ValueError(f"{key}: {', '.join(twice)} listed twice: keep one")
 
 
-def _among(key: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+def _among(key: str, values: Iterable[str], allowed: Collection[str]) -> None:
     for value in values:
         if value not in allowed:
             raise ValueError(f"{key}: '{value}' is not allowed; allowed: {', '.join(allowed)}")

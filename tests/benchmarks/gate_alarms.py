@@ -55,7 +55,7 @@ def alarms(pairs: int) -> dict[str, Any]:
     """Judge pairs of which, day by day, a coin says which model is the candidate: exactly no difference."""
     random = np.random.default_rng(2013)
     pool, pool_labels, _, _ = world(random, POOL // A_DAY, A_DAY)
-    metrics = METRICS["binary"]
+    metrics = tuple(METRICS["binary"])
     hits = dict.fromkeys((*metrics, "slices", *OTHERWISE), 0)
     for _ in range(pairs):
         rows, labels, day, segment = world(random, DAYS, A_DAY)

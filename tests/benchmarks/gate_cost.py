@@ -120,7 +120,7 @@ def show_cost(found: dict[str, Any]) -> None:
     )
     table = Table(title=title, title_justify="left")
     table.add_column("metric", no_wrap=True)
-    metrics = METRICS["binary"]
+    metrics = tuple(METRICS["binary"])
     for way in found[metrics[0]]:
         table.add_column(way, justify="right")
     for metric in metrics:

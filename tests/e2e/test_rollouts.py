@@ -63,7 +63,7 @@ class Live:
             for part in ("train", "validation")
         )
         log = logging.getLogger("test")
-        trained = trainer("xgboost").train(train, validation, signature, self.spec.training, "cpu", log)
+        trained = trainer("xgboost").train(train, validation, signature, self.spec.training, "log_loss", "cpu", log)
         saved = save_model(self.objects, MODEL, trained, signature, {"trainer": "xgboost"})
         names = dict.fromkeys(("name", "dataset", "dataset_digest", "evaluation"), "forced past the gate")
         run = PipelineRun(

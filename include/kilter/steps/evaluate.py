@@ -32,6 +32,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     test = read_part(context.objects, inputs.snapshot, "test")
     model = load_model(context.objects, inputs.model)
     evaluation = evaluate(
+        spec.task,
         spec.evaluation.metrics,
         test[spec.label.column].to_numpy(float),
         model.score(test),

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kilter.step import StepContext, StepInfo, StepModel
 
-STEP = StepInfo(reads=("training", "features", "label", "entity", "timestamp", "resources"), gpu=True)
+STEP = StepInfo(reads=("training", "evaluation", "features", "label", "entity", "timestamp", "resources"), gpu=True)
 
 
 class Inputs(StepModel):
@@ -25,7 +25,11 @@ class Outputs(StepModel):
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Fit on the train part, stop early on the validation part, commit the model by digest."""
+    """Fit on the train part, stop early on the validation part, commit the model by digest.
+
+    What is made small follows from the primary metric: see `kilter.core.metrics.loss_metric`.
+    """
+    from kilter.core.metrics import loss_metric
     from kilter.encoding import Signature
     from kilter.stores.models import read_part, save_model, to_part
     from kilter.trainers import trainer
@@ -36,8 +40,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     train = to_part(read_part(context.objects, inputs.snapshot, "train"), signature, spec.label.column)
     validation = to_part(read_part(context.objects, inputs.snapshot, "validation"), signature, spec.label.column)
     context.log.info("training on %d rows, stopping early on %d", len(train.labels), len(validation.labels))
-    trained = trainer(training.trainer).train(train, validation, signature, training, context.device, context.log)
-    facts = {"trainer": training.trainer, "parameters": training.parameters, "device": context.device}
+    loss = loss_metric(spec.task, spec.evaluation.primary)
+    trained = trainer(training.trainer).train(train, validation, signature, training, loss, context.device, context.log)
+    facts = {"trainer": training.trainer, "parameters": training.parameters, "loss": loss, "device": context.device}
     saved = save_model(context.objects, spec.name, trained, signature, facts)
     context.log.info("model %s after %d rounds", saved.digest[:12], trained.rounds)
     return Outputs(model=saved.key, digest=saved.digest, rounds=trained.rounds)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kilter.encoding import Signature, encode
+from kilter.encoding import Signature, encode, encode_labels
 from kilter.stores.objects import Manifest, ObjectStore, commit_dataset, read_file, read_manifest
 from kilter.stores.parquet import read_table
-from kilter.trainers import SIGNATURE_FILE, Part, Predictor, Trained, Vector, trainer
+from kilter.trainers import SIGNATURE_FILE, Part, Predictor, Scores, Trained, trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +27,8 @@ class Model:
     signature: Signature
     predictor: Predictor
 
-    def score(self, frame: pd.DataFrame) -> Vector:
-        """Score a frame that holds the signature's columns; one score a row."""
+    def score(self, frame: pd.DataFrame) -> Scores:
+        """Score a frame that holds the signature's columns, in the shapes of `Predictor.predict`."""
         return self.predictor.predict(encode_frame(frame, self.signature))
 
 
@@ -58,7 +58,7 @@ def load_model(objects: ObjectStore, key: str) -> Model:
 
 
 def losses_of(model: Manifest) -> tuple[float, ...]:
-    """Log loss of the validation part after each round of a model's training; empty where none was kept."""
+    """Loss of the validation part after each round of a model's training; empty where none was kept."""
     # JSON knows no NaN, so that one comes back as None.
     return tuple(math.nan if loss is None else loss for loss in model.facts.get("losses", ()))
 
@@ -69,8 +69,8 @@ def read_part(objects: ObjectStore, snapshot: str, part: PartName) -> pd.DataFra
 
 
 def to_part(frame: pd.DataFrame, signature: Signature, label: str) -> Part:
-    """Encode a data frame for a trainer."""
-    return Part(encode_frame(frame, signature), frame[label].to_numpy(np.float64))
+    """Encode a data frame, with its labels in the column `label`, for a trainer."""
+    return Part(encode_frame(frame, signature), encode_labels(frame[label], signature.classes))
 
 
 def encode_frame(frame: pd.DataFrame, signature: Signature) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

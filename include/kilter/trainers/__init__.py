@@ -18,12 +18,14 @@ from kilter.encoding import Matrix, Signature
 from kilter.spec import Training
 
 Vector = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
+Loss = Literal["log_loss", "rmse", "mae"]
 SIGNATURE_FILE = "signature.json"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows to learn from: the encoded matrix (rows × features) and one label a row."""
+    """Rows to learn from: the encoded matrix (rows × features) and one label a row, as `encode_labels` makes it."""
 
     rows: Matrix
     labels: Vector
@@ -36,14 +38,15 @@ class Trained:
     files: dict[str, bytes]
     rounds: int
     losses: tuple[float, ...]
-    """Log loss of the validation part after each round made, also those after the best one."""
+    """Of the validation part after each round made, also those after the best one."""
 
 
 class Predictor(Protocol):
     """A loaded model."""
 
-    def predict(self, rows: Matrix) -> Vector:
-        """Score rows: the probability of the positive class."""
+    def predict(self, rows: Matrix) -> Scores:
+        """Score rows: the probability of 1 (binary) or the number predicted (regression), shape (rows,); of many
+        classes the probability of each, in the order of the signature, shape (rows, classes)."""
 
     def importance(self) -> dict[str, float]:
         """How much each feature contributes, summing to 1; empty for a model without splits."""
@@ -58,10 +61,17 @@ class Trainer(Protocol):
         validation: Part,
         signature: Signature,
         training: Training,
+        loss: Loss,
         device: Literal["cpu", "cuda"],
         log: logging.Logger,
     ) -> Trained:
-        """Fit on `train`, stopping early by `validation`. Same input, seed and device: equal bytes."""
+        """Fit the signature's task on `train`, stopping early by the loss of `validation`.
+
+        Same input, seed and device: equal bytes.
+
+        Args:
+            loss: what to make small, as `kilter.core.metrics.loss_metric` chooses.
+        """
 
     def load(self, files: Mapping[str, bytes]) -> Predictor:
         """Load what `train` returned."""

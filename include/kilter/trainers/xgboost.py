@@ -10,13 +10,21 @@ import numpy as np
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, InputError
-from kilter.spec import OWN_PARAMETERS, Training
-from kilter.trainers import Part, Trained, Vector
+from kilter.spec import OWN_PARAMETERS, Task, Training
+from kilter.trainers import Loss, Part, Scores, Trained
 
 MODEL_FILE = "model.ubj"
 _THREADS = 2
 """Fixed, because the number of threads decides the order of sums and with it the model's bytes."""
 _PROGRESS_ROUNDS = 50
+
+_OBJECTIVES: dict[tuple[Task, Loss], dict[str, str]] = {
+    ("binary", "log_loss"): {"objective": "binary:logistic", "eval_metric": "logloss"},
+    ("multiclass", "log_loss"): {"objective": "multi:softprob", "eval_metric": "mlogloss"},
+    ("regression", "rmse"): {"objective": "reg:squarederror", "eval_metric": "rmse"},
+    ("regression", "mae"): {"objective": "reg:absoluteerror", "eval_metric": "mae"},
+}
+"""What XGBoost makes small, and what it stops early by."""
 
 
 def train(
@@ -24,10 +32,13 @@ def train(
     validation: Part,
     signature: Signature,
     training: Training,
+    loss: Loss,
     device: Literal["cpu", "cuda"],
     log: logging.Logger,
 ) -> Trained:
     """Boost until `early_stopping` rounds bring no gain on the validation part, at most `rounds`.
+
+    Of many classes each round makes a tree for each class of the signature, also for those that no row has.
 
     Raises:
         InputError: `training.parameters` sets what Kilter sets, or XGBoost refuses a value.
@@ -38,8 +49,8 @@ def train(
         raise InputError(f"training.parameters: {', '.join(taken)} is set by Kilter: remove it from model.yaml")
     parameters: dict[str, Any] = {
         **training.parameters,
-        "objective": "binary:logistic",
-        "eval_metric": "logloss",
+        **(objective := _OBJECTIVES[signature.task, loss]),
+        **({"num_class": len(signature.classes)} if signature.classes else {}),
         "seed": training.seed,
         "nthread": _THREADS,
         "device": device,
@@ -55,14 +66,14 @@ def train(
             early_stopping_rounds=training.early_stopping,
             evals_result=history,
             verbose_eval=False,
-            callbacks=[_progress(log)],
+            callbacks=[_progress(objective["eval_metric"], log)],
         )
     except xgboost.core.XGBoostError as error:
         raise InputError(
             f"XGBoost refused the training: {str(error).splitlines()[-1]}: see training.parameters"
         ) from error
     best = booster[: booster.best_iteration + 1]
-    losses = tuple(history["validation"]["logloss"])
+    losses = tuple(history["validation"][objective["eval_metric"]])
     return Trained({MODEL_FILE: bytes(best.save_raw("ubj"))}, best.num_boosted_rounds(), losses)
 
 
@@ -96,8 +107,8 @@ class Booster:
     def __init__(self, booster: Any) -> None:
         self._booster = booster
 
-    def predict(self, rows: Matrix) -> Vector:
-        """Probability of the positive class, one a row."""
+    def predict(self, rows: Matrix) -> Scores:
+        """As `kilter.trainers.Predictor` describes."""
         return np.asarray(
             self._booster.inplace_predict(rows, missing=np.nan, validate_features=False), dtype=np.float64
         )
@@ -121,13 +132,13 @@ def _matrix(part: Part, signature: Signature) -> Any:
     )
 
 
-def _progress(log: logging.Logger) -> Any:
+def _progress(metric: str, log: logging.Logger) -> Any:
     import xgboost
 
     class Progress(xgboost.callback.TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             if epoch % _PROGRESS_ROUNDS == 0:
-                log.info("round %d: validation log loss %.5f", epoch, evals_log["validation"]["logloss"][-1])
+                log.info("round %d: validation %s %.5f", epoch, metric, evals_log["validation"][metric][-1])
             return False
 
     return Progress()

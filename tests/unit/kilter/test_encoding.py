@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kilter.encoding import Signature, encode
+from kilter.encoding import Signature, encode, encode_labels
 from kilter.errors import DataError
 from kilter.spec import Feature
 
@@ -85,3 +85,9 @@ def test_a_signature_of_before_there_were_tasks_is_binary():
 def test_a_signature_whose_classes_do_not_fit_its_task_is_refused(task, classes):
     with pytest.raises(ValueError, match="a multiclass model has two or more, each once; others have none"):
         Signature.model_validate(SIGNATURE.model_dump() | {"task": task, "classes": tuple(classes)})
+
+
+def test_a_label_that_is_no_class_is_named() -> None:
+    for strange in ("burnt", None, 1):
+        with pytest.raises(DataError, match=rf"label {strange!r} is none of label.classes: good, scrap"):
+            encode_labels(["good", strange], ("good", "scrap"))

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from kilter.encoding import Signature
 from kilter.errors import SpecError
 from kilter.serving.log_record import Record, Version
 from kilter.serving.log_table import to_table
-from kilter.spec import RESERVED, load_spec, model_folders
+from kilter.spec import CHECKS, RESERVED, load_spec, model_folders
 from kilter.stores.features import CREATED
 
 FLIGHTS = Path(__file__).parents[3] / "include" / "models" / "flight_delay"
@@ -176,6 +177,18 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
             lambda spec: spec.update(serving={"request": ["hour"], "timeout": "1m"}),
             "serving: timeout 0:01:00 is more than 0:00:05, for which no client waits: shorten it",
         ),
+        (lambda spec: spec.update(task="ranking"), "task: got 'ranking'"),
+        (
+            lambda spec: spec["label"].update(classes=["no", "yes"]),
+            "label.classes: no, yes have no meaning with task: binary: remove them, or say task: multiclass",
+        ),
+        (
+            lambda spec: (
+                spec["gate"].update(advisory=[check for check in CHECKS if check != "slices"])
+                or spec["evaluation"].pop("slices")
+            ),
+            "gate.advisory: names every check",
+        ),
         (lambda spec: spec.update(name="flights"), "name: 'flights' must equal its folder 'flight_delay'"),
     ],
 )
@@ -183,6 +196,93 @@ def test_an_impossible_combination_is_told_with_its_cure(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
 ) -> None:
     assert told in refusal(tmp_path, change)
+
+
+def many_classes(spec: dict[str, Any]) -> None:
+    """Make the flights' spec one of three classes."""
+    spec["task"] = "multiclass"
+    spec["label"]["classes"] = ["early", "late", "lost"]
+    spec["evaluation"]["metrics"] = ["accuracy", "macro_f1"]
+    spec["gate"]["thresholds"] = {"accuracy": 0.5}
+
+
+def numbers(spec: dict[str, Any]) -> None:
+    """Make the flights' spec a regression."""
+    spec["task"] = "regression"
+    spec["evaluation"]["metrics"] = ["mae", "r2"]
+    spec["gate"].update(thresholds={"mae": 40, "r2": -0.5}, slices={"allowed_regression": 2}, advisory=[])
+    spec["gate"]["against_champion"] = {"allowed_regression": 1}
+    spec["watch"] = {"allowed_regression": 1}
+    spec["drift"]["allowed_decay"] = 2
+
+
+def test_many_classes_keep_their_order(tmp_path: Path) -> None:
+    spec = load_spec(changed(tmp_path, many_classes))
+    signature = Signature.of(spec)
+    assert (signature.task, signature.classes) == ("multiclass", ("early", "late", "lost"))
+    assert spec.checks == CHECKS
+
+
+def test_a_regression_has_no_check_of_calibration(tmp_path: Path) -> None:
+    spec = load_spec(changed(tmp_path, numbers))
+    assert spec.checks == tuple(check for check in CHECKS if check != "calibration")
+    assert spec.gate.thresholds == {"mae": 40, "r2": -0.5}
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "told"),
+    [
+        (
+            many_classes,
+            lambda spec: spec["label"].pop("classes"),
+            "label.classes: got 0 of them; task: multiclass lists",
+        ),
+        (many_classes, lambda spec: spec["label"].update(classes=["late"]), "label.classes: got 1 of them"),
+        (many_classes, lambda spec: spec["label"].update(classes=["a", "b", "a"]), "label.classes: a listed twice"),
+        (many_classes, lambda spec: spec["label"].update(classes=["a", 1]), "label.classes.1: got 1; "),
+        (
+            many_classes,
+            lambda spec: spec["evaluation"].update(metrics=["roc_auc"]),
+            "'roc_auc' is not allowed; allowed: accuracy, log_loss, brier, macro_f1",
+        ),
+        (
+            many_classes,
+            lambda spec: spec["training"]["parameters"].update(num_class=3),
+            "training: parameters: num_class is set by Kilter",
+        ),
+        (numbers, lambda spec: spec["label"].update(classes=["a", "b"]), "have no meaning with task: regression"),
+        (
+            numbers,
+            lambda spec: spec["gate"].update(thresholds={"r2": 2}),
+            "r2 is never 2.0; it lies between -inf and 1",
+        ),
+        (numbers, lambda spec: spec["gate"].update(calibration={}), "gate: task: regression has no probabilities"),
+        (numbers, lambda spec: spec["gate"].update(advisory=["calibration"]), "and so no check 'calibration'"),
+        (
+            numbers,
+            lambda spec: [spec["gate"].pop("slices"), spec.pop("watch"), spec["drift"].pop("allowed_decay")],
+            "watch.allowed_regression, drift.allowed_decay, gate.slices.allowed_regression: mae is in the unit of 'late'",
+        ),
+        (
+            numbers,
+            lambda spec: spec["gate"].pop("against_champion"),
+            "gate.against_champion.allowed_regression: mae is in the unit of 'late', for which there is no default",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_task_is_told_with_its_cure(
+    tmp_path: Path, base: Callable[[dict[str, Any]], object], change: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    assert told in refusal(tmp_path, lambda spec: [base(spec), change(spec)])
+
+
+def test_a_share_of_the_spread_needs_no_unit(tmp_path: Path) -> None:
+    def r2_first(spec: dict[str, Any]) -> None:
+        numbers(spec)
+        spec["evaluation"]["metrics"] = ["r2", "mae"]
+        spec.pop("watch")
+
+    assert load_spec(changed(tmp_path, r2_first)).watch.allowed_regression == 0.01
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -14,16 +14,26 @@ LEAST_BLOCKS = 5
 """Below that, an interval says more about its method than about the model."""
 
 
-def number(labels: Vector, blocks: Blocks) -> tuple[Blocks, int]:
-    """The blocks numbered 0, 1, … without gaps, and how many of them hold the scarcer label.
+def number(blocks: Blocks) -> Blocks:
+    """The blocks numbered 0, 1, … without gaps.
 
-    >>> number(np.array([0.0, 1.0, 0.0]), np.array([7, 7, 3]))
-    (array([1, 1, 0]), 1)
+    >>> number(np.array([7, 7, 3]))
+    array([1, 1, 0])
     """
-    if not len(labels):
-        return blocks, 0
     _, numbers = np.unique(blocks, return_inverse=True)
-    return numbers, min(len(np.unique(numbers[rows])) for rows in (labels == 1, labels != 1))
+    return numbers
+
+
+def observations(labels: Vector, blocks: Blocks) -> int:
+    """How many blocks hold the scarcest of the labels that there are; 0 where all labels are one.
+
+    >>> observations(np.array([0.0, 1.0, 0.0]), np.array([7, 7, 3]))
+    1
+    """
+    found = np.unique(labels)
+    if len(found) < 2:
+        return 0
+    return min(len(np.unique(blocks[labels == label])) for label in found)
 
 
 def blocks_of(times: npt.NDArray[np.datetime64], length: timedelta) -> npt.NDArray[np.int64]:

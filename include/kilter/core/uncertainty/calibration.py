@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kilter.core.metrics import calibration_bins
 from kilter.core.uncertainty import bootstrap
-from kilter.core.uncertainty.blocks import LEAST_BLOCKS, number
+from kilter.core.uncertainty.blocks import LEAST_BLOCKS, number, observations
 from kilter.core.uncertainty.estimate import Estimate, interval
 
 Vector = npt.NDArray[np.float64]
@@ -37,12 +37,12 @@ def calibration_error(
     Returns:
         As `kilter.core.uncertainty.estimate.estimate` does.
     """
-    numbers, held = number(labels, blocks)
+    held = observations(labels, blocks)
     if held < LEAST_BLOCKS:
         return None
     if not np.isfinite(scores).all():
         return interval(math.nan, math.nan, held, confidence)
-    seen, replicates = _distances(labels, scores, bootstrap.join(numbers, seed), seed)
+    seen, replicates = _distances(labels, scores, bootstrap.join(number(blocks), seed), seed)
     plain = float(np.abs(seen).sum())
     error = bootstrap.standard_error(np.abs(replicates).sum(axis=1), held)
     around = interval(plain, error, held, confidence)
@@ -97,12 +97,12 @@ def calibration_slope(labels: Vector, scores: Vector, blocks: Blocks, confidence
         None when fewer than `LEAST_BLOCKS` blocks hold a 1, or a 0; NaNs when a score is not finite, or no
         slope fits: all scores are equal, or separate the labels.
     """
-    numbers, held = number(labels, blocks)
+    held = observations(labels, blocks)
     if held < LEAST_BLOCKS:
         return None
     if not np.isfinite(scores).all() or not (fitted := _fit(labels, _log_odds(scores))):
         return interval(math.nan, math.nan, held, confidence)
-    (slope, residuals, inverse), log_odds = fitted, _log_odds(scores)
+    (slope, residuals, inverse), log_odds, numbers = fitted, _log_odds(scores), number(blocks)
     by_block = np.column_stack(
         [np.bincount(numbers, weights=residuals), np.bincount(numbers, weights=residuals * log_odds)]
     )

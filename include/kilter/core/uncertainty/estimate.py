@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from kilter.core.metrics import loss_of
+from kilter.core.metrics import loss_of, task_of
+from kilter.core.summed_metrics import SUMMED, summed
 from kilter.core.uncertainty import bootstrap, delong
 from kilter.core.uncertainty.average_precision import average_precision, average_precision_replicates
-from kilter.core.uncertainty.blocks import LEAST_BLOCKS, number
-from kilter.core.uncertainty.means import MEANS, mean, mean_replicates
+from kilter.core.uncertainty.blocks import LEAST_BLOCKS, number, observations
 from kilter.core.verdict import Measured
+from kilter.spec import METRICS
 
 Vector = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
 Blocks = npt.NDArray[np.int64]
-
-_UNBOUNDED = "log_loss"
 
 
 class Estimate(BaseModel):
@@ -33,7 +33,7 @@ class Estimate(BaseModel):
     error: float
     confidence: float
     blocks: int
-    """Independent observations behind it: the blocks that hold the scarcer label."""
+    """Independent observations behind it, as `estimate` counts them."""
 
     def measured(
         self, label: str, wanted: Literal["at_least", "at_most"], bound: float, strict: bool = False
@@ -78,44 +78,50 @@ def interval(value: float, error: float, blocks: int, confidence: float) -> Esti
 
 
 def estimate(
-    metric: str, labels: Vector, scores: Vector, blocks: Blocks, confidence: float, seed: int = 0
+    metric: str, labels: Vector, scores: Scores, blocks: Blocks, confidence: float, seed: int = 0
 ) -> Estimate | None:
     """A metric with its interval, cut to the values that the metric can have.
 
     The standard error of ROC AUC is by DeLong, that of all others by the bootstrap; both over blocks. Where
     every row agrees, as with a perfect ranking, the error is 0, which is too sure of itself on few rows.
 
+    An observation is a block. Where a label that is scarce decides how much is known, only the blocks that hold the
+    scarcest one count: for all metrics of two classes, and for the macro F1, to which each class adds the same. To the
+    other metrics of many classes, and to those of numbers, each row adds its own error, whatever its label, so all count.
+
     Args:
-        metric: of `kilter.spec.METRICS["binary"]`.
-        labels: 0 or 1, shape (rows,).
-        scores: probability of 1, shape (rows,).
+        metric: of `kilter.spec.METRICS`.
+        labels: 0 or 1, a class's place, or a number; shape (rows,).
+        scores: probability of 1, or the number predicted, shape (rows,); of many classes one probability each,
+            shape (rows, classes).
         blocks: a number for each row; rows of one number share their fate, shape (rows,).
         confidence: of the interval, two-sided.
 
     Returns:
-        None when fewer than `LEAST_BLOCKS` blocks hold a 1, or a 0; NaNs when a score is not finite.
+        None with fewer than `LEAST_BLOCKS` observations, and for `r2` where labels do not vary; NaNs when a score is not
+        finite.
 
     >>> labels, scores = np.tile([0.0, 1.0], 10), np.tile([0.2, 0.4, 0.3, 0.1], 5)
     >>> found = estimate("roc_auc", labels, scores, np.arange(20), confidence=0.95)
     >>> found.value, round(found.error, 3), found.blocks
     (0.5, 0.167, 10)
     """
-    numbers, held = number(labels, blocks)
+    held = _observations(metric, labels, scores, blocks)
     if held < LEAST_BLOCKS:
         return None
     if not np.isfinite(scores).all():
         return interval(math.nan, math.nan, held, confidence)
-    value, error = _measure(metric, labels, scores, None, numbers, seed)
+    value, error = _measure(metric, labels, scores, None, number(blocks), seed)
     found = interval(value, error, held, confidence)
-    greatest = math.inf if metric == _UNBOUNDED else 1.0
-    return found.model_copy(update={"low": max(found.low, 0.0), "high": min(found.high, greatest)})
+    least, greatest = METRICS[task_of(metric, scores)][metric]
+    return found.model_copy(update={"low": max(found.low, least), "high": min(found.high, greatest)})
 
 
 def loss(
     metric: str,
     labels: Vector,
-    candidate: Vector,
-    reference: Vector,
+    candidate: Scores,
+    reference: Scores,
     blocks: Blocks,
     confidence: float,
     seed: int = 0,
@@ -125,17 +131,17 @@ def loss(
     Paired: what is hard for both cancels out, so that the interval is far narrower than that of either.
     Arguments and result otherwise as in `estimate`.
     """
-    numbers, held = number(labels, blocks)
+    held = _observations(metric, labels, candidate, blocks)
     if held < LEAST_BLOCKS:
         return None
     if not (np.isfinite(candidate).all() and np.isfinite(reference).all()):
         return interval(math.nan, math.nan, held, confidence)
-    difference, error = _measure(metric, labels, candidate, reference, numbers, seed)
+    difference, error = _measure(metric, labels, candidate, reference, number(blocks), seed)
     return interval(loss_of(metric, difference, 0.0), error, held, confidence)
 
 
 def _measure(
-    metric: str, labels: Vector, scores: Vector, reference: Vector | None, blocks: Blocks, seed: int
+    metric: str, labels: Vector, scores: Scores, reference: Scores | None, blocks: Blocks, seed: int
 ) -> tuple[float, float]:
     """The metric and its standard error; with a reference, those of the difference to it."""
     if metric == "roc_auc":
@@ -150,7 +156,21 @@ def _measure(
     return value, bootstrap.standard_error(replicates, int(blocks.max()) + 1)
 
 
-def _bootstrap(metric: str, labels: Vector, scores: Vector, blocks: Blocks, seed: int) -> tuple[float, Vector]:
-    if metric in MEANS:
-        return mean(metric, labels, scores), mean_replicates(metric, labels, scores, blocks, seed)
+def _bootstrap(metric: str, labels: Vector, scores: Scores, blocks: Blocks, seed: int) -> tuple[float, Vector]:
+    if metric in SUMMED:
+        return summed(metric, labels, scores), summed_replicates(metric, labels, scores, blocks, seed)
     return average_precision(labels, scores), average_precision_replicates(labels, scores, blocks, seed)
+
+
+def summed_replicates(metric: str, labels: Vector, scores: Scores, blocks: Blocks, seed: int) -> Vector:
+    """A metric of `SUMMED` on resampled blocks, shape (`REPLICATES`,)."""
+    sums = SUMMED[metric].sums(labels, scores, bootstrap.join(blocks, seed))
+    return SUMMED[metric].metric(bootstrap.resample(sums, seed))
+
+
+def _observations(metric: str, labels: Vector, scores: Scores, blocks: Blocks) -> int:
+    if metric == "macro_f1" or task_of(metric, scores) == "binary":
+        return observations(labels, blocks)
+    if metric == "r2" and len(np.unique(labels)) < 2:
+        return 0
+    return len(np.unique(blocks))

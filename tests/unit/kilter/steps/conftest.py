@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kilter.core.metrics import loss_metric
 from kilter.encoding import Signature
 from kilter.settings import Settings
 from kilter.spec import load_spec
@@ -165,8 +166,9 @@ class Rides:
             name: learn(to_part(read_part(self.objects, snapshot, name), signature, "slow"))
             for name in ("train", "validation")
         }
+        loss = loss_metric(spec.task, spec.evaluation.primary)
         trained = trainer("xgboost").train(
-            parts["train"], parts["validation"], signature, spec.training, "cpu", logging.getLogger("test")
+            parts["train"], parts["validation"], signature, spec.training, loss, "cpu", logging.getLogger("test")
         )
         saved = save_model(self.objects, "rides", trained, signature, {"trainer": "xgboost"})
         run = {

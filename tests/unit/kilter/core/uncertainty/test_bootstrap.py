@@ -9,8 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from kilter.core.uncertainty.average_precision import average_precision_replicates
 from kilter.core.uncertainty.bootstrap import MOST_BLOCKS, join, resample, standard_error
-from kilter.core.uncertainty.estimate import estimate, loss
-from kilter.core.uncertainty.means import mean_replicates
+from kilter.core.uncertainty.estimate import estimate, loss, summed_replicates
 
 ROWS = 400
 RANDOM = np.random.default_rng(11)
@@ -65,7 +64,7 @@ def test_many_blocks_joined_at_random_leave_the_error_that_theory_gives() -> Non
     rows = 50_000
     labels = (RANDOM.random(rows) < 0.3).astype(float)
     scores = RANDOM.random(rows)
-    replicates = mean_replicates("brier", labels, scores, np.arange(rows), seed=0)
+    replicates = summed_replicates("brier", labels, scores, np.arange(rows), seed=0)
     theory = np.std((labels - scores) ** 2) / np.sqrt(rows)
     assert standard_error(replicates, rows) == pytest.approx(theory, rel=0.08)
 

@@ -14,7 +14,7 @@ from kilter.core.uncertainty.blocks import LEAST_BLOCKS
 from kilter.core.uncertainty.estimate import Estimate, estimate, interval, loss
 from kilter.spec import LOWER_IS_BETTER, METRICS
 
-ALL = METRICS["binary"]
+ALL = tuple(METRICS["binary"])
 
 
 def days(random: np.random.Generator, count: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
