@@ -71,8 +71,9 @@ def copy_model(folder: Path, **changes: str) -> None:
     (folder / "model.yaml").write_text(text, errors="surrogateescape")
 
 
-def test_every_stage_of_the_loop_is_a_dag(dags: dict[str, DAG]) -> None:
-    assert set(dags) == {*(f"flight_delay.{stage}" for stage in STAGES), "kilter.reaper"}
+def test_every_stage_of_the_loop_is_a_dag_of_every_bundled_model(dags: dict[str, DAG]) -> None:
+    models = ("flight_delay", "arrival_delay", "factory_line")
+    assert set(dags) == {*(f"{model}.{stage}" for model in models for stage in STAGES), "kilter.reaper"}
 
 
 def test_every_dag_has_an_owner_who_is_not_airflow(dags: dict[str, DAG]) -> None:

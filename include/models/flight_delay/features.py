@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import ibis
 from ibis import Table
-from ibis.expr.types import IntegerColumn, TimestampColumn
+from ibis.expr.types import IntegerColumn
 
 LATE_MINUTES = 15
 TAXI_MINUTES = 30
@@ -35,7 +35,7 @@ def build(tables: dict[str, Table], label_delay: timedelta) -> Table:
     flights = tables["flights"]
     known = _with_weather(_calendar(flights), tables["weather"])
     for name, (group, period) in LATE_SHARES.items():
-        known = known.left_join(_late_share(flights, group, period, label_delay, name), "flight_id").drop(
+        known = known.left_join(_late_share(tables, group, period, label_delay, name), "flight_id").drop(
             "flight_id_right"
         )
     return known
@@ -43,11 +43,16 @@ def build(tables: dict[str, Table], label_delay: timedelta) -> Table:
 
 def labels(tables: dict[str, Table]) -> Table:
     """The flights with an outcome: whether it was late (0 or 1), and when that became known."""
+    arrived = landed(tables)
+    return arrived.select("flight_id", "scheduled_departure", "outcome_known", late=_late(arrived).cast("int8"))
+
+
+def landed(tables: dict[str, Table]) -> Table:
+    """The flights that arrived, neither cancelled nor diverted, with `outcome_known`: when that became known."""
     flights = tables["flights"]
-    landed = flights.filter(flights.arrival_delay.notnull())
-    return landed.select(
-        "flight_id", "scheduled_departure", late=_late(landed).cast("int8"), outcome_known=_outcome_known(landed)
-    )
+    arrived = flights.filter(flights.arrival_delay.notnull())
+    minutes = arrived.departure_delay + arrived.air_time + TAXI_MINUTES
+    return arrived.mutate(outcome_known=arrived.scheduled_departure + minutes.cast("int64").as_interval("m"))
 
 
 def _calendar(flights: Table) -> Table:
@@ -68,17 +73,17 @@ def _with_weather(flights: Table, weather: Table) -> Table:
     return joined.select(*flights.columns, *WEATHER)
 
 
-def _late_share(flights: Table, group: str, period: timedelta, label_delay: timedelta, name: str) -> Table:
+def _late_share(tables: dict[str, Table], group: str, period: timedelta, label_delay: timedelta, name: str) -> Table:
     """Share of late flights among the outcomes that reached us within `period` before each flight.
 
     Outcomes and flights stand in one line ordered by time; a window over it sees only what came before.
     """
-    landed = flights.filter(flights.arrival_delay.notnull())
-    outcomes = landed.select(
+    arrived, flights = landed(tables), tables["flights"]
+    outcomes = arrived.select(
         group,
         flight_id=ibis.null("string"),
-        time=_outcome_known(landed) + ibis.literal(label_delay),
-        late=_late(landed),
+        time=arrived.outcome_known + ibis.literal(label_delay),
+        late=_late(arrived),
     )
     questions = flights.select(group, "flight_id", time=flights.scheduled_departure, late=ibis.null("int64"))
     line = ibis.union(outcomes, questions)
@@ -88,10 +93,5 @@ def _late_share(flights: Table, group: str, period: timedelta, label_delay: time
     )
 
 
-def _late(landed: Table) -> IntegerColumn:
-    return (landed.arrival_delay > LATE_MINUTES).cast("int64")
-
-
-def _outcome_known(landed: Table) -> TimestampColumn:
-    minutes = landed.departure_delay + landed.air_time + TAXI_MINUTES
-    return landed.scheduled_departure + minutes.cast("int64").as_interval("m")
+def _late(arrived: Table) -> IntegerColumn:
+    return (arrived.arrival_delay > LATE_MINUTES).cast("int64")
