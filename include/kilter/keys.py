@@ -1,4 +1,6 @@
-"""Object keys that carry event times, so that a reader can skip objects by name."""
+"""What objects are called by those who write them and those who read them: keys that carry event times, so that a reader
+can skip objects by name, and metadata within.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from datetime import UTC, datetime
 from kilter.errors import DataError
 
 STAMP = "%Y%m%dT%H%M%S"
+CLASSES = b"classes"
+"""Of the prediction log's column `score`, where it holds lists: the classes in their order, as JSON."""
 
 
 def stamp(time: datetime) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from kilter.encoding import Matrix
 from kilter.errors import DataError
+from kilter.serving.score import Score
 
 _CONFIG = json.dumps(
     {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": False, "missing": np.nan}
@@ -51,21 +53,33 @@ class Booster:
             self._call("XGBoosterLoadModelFromBuffer", self._handle, data, ctypes.c_uint64(len(data)))
             self._call("XGBoosterSetParam", self._handle, b"nthread", b"1")
             self._call("XGBoosterGetNumFeature", self._handle, ctypes.byref(features))
+            self.features = features.value
+            self._width = self._width_of_a_row()
         except RuntimeError as error:
             raise DataError(
                 f"{owner} is no XGBoost model in UBJSON: {str(error).splitlines()[-1]}: train it again"
             ) from None
-        self.features = features.value
 
     def __del__(self) -> None:
         self._library.XGBoosterFree(self._handle)
 
-    def predict(self, rows: Matrix) -> list[float]:
-        """Score rows: the probability of the positive class, one a row."""
+    def predict(self, rows: Matrix) -> Sequence[Score]:
+        """Score rows, one after the other."""
+        self._predict(rows)
+        if self._width == 1:
+            return self._scores[: len(rows)]
+        numbers = self._scores[: len(rows) * self._width]
+        return [numbers[start : start + self._width] for start in range(0, len(numbers), self._width)]
+
+    def _predict(self, rows: Matrix) -> None:
         rows = np.ascontiguousarray(rows, dtype=np.float32)
         described = _ROWS % (rows.ctypes.data, *rows.shape)
         self._call("XGBoosterPredictFromDense", self._handle, described, _CONFIG, None, *self._found)
-        return self._scores[: len(rows)]
+
+    def _width_of_a_row(self) -> int:
+        """How many numbers the score of a row is."""
+        self._predict(np.full((1, self.features), np.nan, np.float32))
+        return self._shape[1] if self._dimensions.value > 1 else 1
 
     def _call(self, function: str, *arguments: Any) -> None:
         """Raises RuntimeError with XGBoost's own words when it reports a failure."""

@@ -28,7 +28,7 @@ class Call:
         id: the client's `x-request-id` where it is 1 to 64 letters, digits, dots, dashes or underscores; else a new one.
         copy: whether somebody else got this request's answer already, from another version (`x-kilter-copy`).
         model: the version that answers, once it is found.
-        answer: how many seconds it took and the score of its first row, once there is one.
+        answer: how many seconds it took and the score of its first row as one number, once there is one.
     """
 
     method: str

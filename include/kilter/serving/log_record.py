@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kilter.serving.score import Score
+
 if TYPE_CHECKING:
     # The process that makes Parquet of records needs neither, nor what they import.
     from kilter.encoding import Signature
@@ -29,7 +31,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     latency_ms: float
     entities: Sequence[str | None] | None
     timestamps: Sequence[datetime] | None
-    scores: Sequence[float]
+    scores: Sequence[Score]
     columns: Sequence[Sequence[Any]]
 
 
@@ -38,6 +40,7 @@ class Version(msgspec.Struct, array_like=True, frozen=True):
 
     Args:
         features: names in order, and whether each holds texts.
+        classes: of a multiclass model, in the order of its scores; records of before there were any have none.
     """
 
     role: str
@@ -47,6 +50,7 @@ class Version(msgspec.Struct, array_like=True, frozen=True):
     entity: str
     timestamp: str
     features: tuple[tuple[str, bool], ...]
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, role: str, deployment: Deployment, signature: Signature) -> Version:
@@ -60,6 +64,7 @@ class Version(msgspec.Struct, array_like=True, frozen=True):
             signature.entity,
             signature.timestamp,
             features,
+            signature.classes,
         )
 
 

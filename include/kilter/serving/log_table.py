@@ -26,7 +26,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kilter.keys import stamp
+from kilter.keys import CLASSES, stamp
 from kilter.serving import spool
 from kilter.serving.log_record import Record, Version, decode
 
@@ -34,6 +34,7 @@ _NICENESS = 10
 """Answers go before the log."""
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT = pa.string()
+_SCORES = pa.list_(pa.float64())
 
 
 def convert(segment: Path) -> tuple[dict[str, Any], list[bytes]]:
@@ -83,7 +84,8 @@ def to_table(version: Version, records: Sequence[Record]) -> pa.Table:
     """Records as a table, one row a scored row.
 
     Columns: request_id, logged_at, role, model_version, digest, the entity and the event time under
-    their own names, score, latency_ms (of the whole request), and the features as they were scored.
+    their own names, score (of a version with classes a list, whose order the field's metadata tells), latency_ms (of
+    the whole request), and the features as they were scored.
     """
     sizes = [len(record.scores) for record in records]
     rows = sum(sizes)
@@ -99,13 +101,21 @@ def to_table(version: Version, records: Sequence[Record]) -> pa.Table:
         "digest": pa.repeat(pa.scalar(version.digest, _TEXT), rows),
         version.entity: pa.array(_joined(record.entities or [None] * len(record.scores) for record in records), _TEXT),
         version.timestamp: pa.array(_joined(map(_times, records)), _TIME),
-        "score": pa.array(_joined(record.scores for record in records), pa.float64()),
+        "score": pa.array(_joined(record.scores for record in records), _SCORES if version.classes else pa.float64()),
         "latency_ms": pa.array(repeated(record.latency_ms for record in records), pa.float64()),
     }
     for place, (name, is_text) in enumerate(version.features):
         values = _joined(record.columns[place] for record in records)
         columns[name] = pa.array(values, _TEXT) if is_text else _numbers(values)
-    return pa.table(columns)
+    table = pa.table(columns)
+    return _with_classes(table, version.classes) if version.classes else table
+
+
+def _with_classes(table: pa.Table, classes: Sequence[str]) -> pa.Table:
+    """The table whose scores tell of which classes they are."""
+    place = table.schema.get_field_index("score")
+    field = table.schema.field(place).with_metadata({CLASSES: json.dumps(classes)})
+    return table.cast(table.schema.set(place, field))
 
 
 def _joined(parts: Iterable[Iterable[Any]]) -> list[Any]:

@@ -17,6 +17,7 @@ from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, KilterError
 from kilter.serving.lookup import Lookup
 from kilter.serving.predictors import Predictor, of_booster, of_onnx
+from kilter.serving.score import Score
 from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment
 from kilter.stores.objects import ObjectStore, read_file, read_manifest
 from kilter.trainers import SIGNATURE_FILE
@@ -64,18 +65,18 @@ class LoadedModel:
         """What computes the scores, and why not the quickest."""
         return self._predictor.name
 
-    def answered(self, seconds: float, scores: Sequence[float]) -> None:
-        """Remember how long an answer took, and the score of its first row."""
+    def answered(self, seconds: float, score: float) -> None:
+        """Remember how long an answer took, and the score of its first row as one number."""
         self.requests += 1
-        self._answers.append((seconds, scores[0]))
+        self._answers.append((seconds, score))
 
     def answers(self, after: int) -> list[tuple[float, float]]:
-        """Seconds and first score of the answers beyond the first `after`, as far as they are remembered."""
+        """What `answered` was told beyond the first `after` answers, as far as it is remembered."""
         new = max(0, self.requests - after)
         return list(self._answers)[-new:] if new else []
 
-    def predict(self, rows: Matrix) -> list[float]:
-        """Score rows: the probability of the positive class, one a row."""
+    def predict(self, rows: Matrix) -> Sequence[Score]:
+        """Score rows, one after the other."""
         return self._predictor.predict(rows)
 
 

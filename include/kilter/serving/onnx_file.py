@@ -20,10 +20,10 @@ _FLOAT = 1
 _BYTES_OF_INTEGER = 4
 
 
-def model(nodes: Iterable[bytes], features: int) -> bytes:
-    """A model of these nodes, from the input `rows`, float rows × features, to the output `scores`, float rows × 1."""
+def model(nodes: Iterable[bytes], features: int, width: int) -> bytes:
+    """A model of these nodes, from the input `rows`, float rows × features, to the output `scores`, float rows × width."""
     graph = b"".join(_field(1, item) for item in nodes) + _field(2, b"kilter")
-    graph += _field(11, _matrix("rows", features)) + _field(12, _matrix("scores", 1))
+    graph += _field(11, _matrix("rows", features)) + _field(12, _matrix("scores", width))
     operators = (_field(1, domain.encode()) + _number(2, version) for domain, version in _OPERATORS.items())
     return _number(1, _IR_VERSION) + _field(7, graph) + b"".join(_field(8, item) for item in operators)
 

@@ -9,10 +9,12 @@ Source: Open Inference Protocol, HTTP/REST, https://github.com/kserve/open-infer
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,6 +22,7 @@ from msgspec import UNSET, UnsetType
 from kilter.encoding import Signature
 from kilter.serving.models import LoadedModel
 from kilter.serving.request import RefusedRequest, Rows, check_names, decode, rows_of
+from kilter.serving.score import Score
 from kilter.spec import Feature
 
 OUTPUT = "score"
@@ -102,17 +105,28 @@ def metadata(model: LoadedModel) -> dict[str, Any]:
         "versions": [str(model.deployment.version)],
         "platform": _PLATFORM,
         "inputs": features + keys,
-        "outputs": [{"name": OUTPUT, "datatype": FLOATS[0], "shape": [-1]}],
+        "outputs": [_output(signature)],
     }
 
 
-def answer(model: LoadedModel, scores: Sequence[float], id: str) -> dict[str, Any]:
-    """The scores, one a row, as the answer to the request that the client calls `id`."""
+def _output(signature: Signature) -> dict[str, Any]:
+    output: dict[str, Any] = {"name": OUTPUT, "datatype": FLOATS[0], "shape": [-1]}
+    if classes := signature.classes:
+        # Parameters hold no lists, so the classes are the text of one.
+        output |= {"shape": [-1, len(classes)], "parameters": {"classes": json.dumps(classes, ensure_ascii=False)}}
+    return output
+
+
+def answer(model: LoadedModel, scores: Sequence[Score], id: str) -> dict[str, Any]:
+    """The scores, row after row, as the answer to the request that the client calls `id`."""
+    shape, data = [len(scores)], scores
+    if classes := model.signature.classes:
+        shape, data = [len(scores), len(classes)], [*chain.from_iterable(cast(Sequence[list[float]], scores))]
     return {
         "model_name": model.deployment.model,
         "model_version": str(model.deployment.version),
         "id": id,
-        "outputs": [{"name": OUTPUT, "datatype": FLOATS[0], "shape": [len(scores)], "data": scores}],
+        "outputs": [{"name": OUTPUT, "datatype": FLOATS[0], "shape": shape, "data": data}],
     }
 
 

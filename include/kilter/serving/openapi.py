@@ -79,7 +79,7 @@ def _model_paths(model: LoadedModel) -> Json:
         f"{base}/invocations": _post(
             "Score rows, in MLflow's protocol",
             f"{name}.Invocation",
-            _predictions(),
+            _predictions(name),
             _record_example(model.signature),
             refusals,
         ),
@@ -106,7 +106,7 @@ def _model_paths(model: LoadedModel) -> Json:
 def _answers() -> Json:
     pair = _list({"type": "number"}) | {"minItems": 2, "maxItems": 2}
     path = _get(
-        "The newest answers: seconds, and the score of the first row; not through HAProxy",
+        "The newest answers: seconds, and the score of the first row as one number; not through HAProxy",
         _fields(digest=_TEXT, requests=_COUNT, answers=_list(pair)),
         *(400, 404, 503),
     )
@@ -146,6 +146,7 @@ def _model_schemas(model: LoadedModel) -> Json:
         f"{name}.Row": _row(signature, model.optional),
         f"{name}.Invocation": _invocation(signature, model.optional, f"#/components/schemas/{name}.Row"),
         f"{name}.Inputs": _inputs(signature, model.optional),
+        f"{name}.Score": _score(signature),
     }
 
 
@@ -253,16 +254,35 @@ def _tensor(name: Json, datatypes: Sequence[str]) -> Json:
     return _closed(fields, ("name", "shape", "datatype", "data"))
 
 
-def _predictions() -> Json:
-    return _fields(predictions=_list({"type": "number"}), model_version=_COUNT, request_id=_TEXT)
+def _predictions(model: str) -> Json:
+    score = {"$ref": f"#/components/schemas/{model}.Score"}
+    return _fields(predictions=_list(score), model_version=_COUNT, request_id=_TEXT)
+
+
+def _score(signature: Signature) -> Json:
+    """What a row gets."""
+    if signature.task == "regression":
+        return {"type": "number", "description": "the predicted number"}
+    share: Json = {"type": "number", "minimum": 0, "maximum": 1}
+    if signature.task == "binary":
+        return share | {"description": "the probability of 1"}
+    return {
+        "type": "array",
+        "prefixItems": [share | {"description": f"probability of '{name}'"} for name in signature.classes],
+        "minItems": len(signature.classes),
+        "maxItems": len(signature.classes),
+        "description": f"probabilities in this order: {', '.join(signature.classes)}",
+    }
 
 
 def _metadata() -> Json:
     tensor = _fields(name=_TEXT, datatype=_TEXT, shape=_list({"type": "integer"}))
+    tensor["properties"]["parameters"] = {"type": "object"}
     return _fields(name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_list(tensor), outputs=_list(tensor))
 
 
 def _inference() -> Json:
+    """The scores of any model: `[rows]`, or `[rows, classes]` with the data of one row after the other."""
     scores = _fields(
         name={"const": open_inference.OUTPUT},
         datatype={"const": open_inference.FLOATS[0]},

@@ -20,6 +20,7 @@ from kilter.errors import KilterError
 from kilter.serving.log_record import Record, Version, batch, encode
 from kilter.serving.log_shipper import LogShipper
 from kilter.serving.request import Rows
+from kilter.serving.score import Score
 from kilter.serving.spool import Spool
 from kilter.stores.deployment import Deployment, Role
 from kilter.stores.objects import ObjectStore
@@ -52,7 +53,7 @@ class Entry:
     logged_at: datetime
     latency_ms: float
     rows: Rows
-    scores: Sequence[float]
+    scores: Sequence[Score]
     copy: bool = False
 
 

@@ -7,6 +7,8 @@ model that cannot be made so, or does not agree, is scored by XGBoost alone. Fig
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,12 +18,17 @@ from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError
 from kilter.serving import ubjson
 from kilter.serving.booster import Booster
+from kilter.serving.score import Score
 from kilter.serving.trees import Trees, to_onnx, trying_rows
 
 TOLERANCE = 1e-6
-"""How far a probability of the graph may be from XGBoost's; sums of float32 leaves in another order differ by less."""
+"""How far a probability of the graph may be from XGBoost's; sums of float32 leaves in another order differ by less.
+
+Of a regression it is a share of the largest score, since a float32 is no finer than that."""
 FEW_ROWS = 12
 """Up to so many rows of a request, the graph is the quicker one."""
+_SUM_TOLERANCE = 1e-3
+"""How far probabilities of all classes may sum from 1; those of float32 sum closer."""
 _TRIED_ROWS = 2048
 _FATAL = 4
 """onnxruntime's log level; what it would print before, it raises as well."""
@@ -34,15 +41,16 @@ class Predictor(Protocol):
     def name(self) -> str:
         """What computes them; `/ready` tells it."""
 
-    def predict(self, rows: Matrix) -> list[float]:
-        """Score rows: the probability of the positive class, one a row."""
+    def predict(self, rows: Matrix) -> Sequence[Score]:
+        """Score rows, one after the other."""
 
 
 class Graph:
-    """An ONNX model: one input, float rows × features; one output, a float probability for each row.
+    """An ONNX model: one input, float rows × features; one output, a float for each row, or rows × classes.
 
     Args:
         data: the ONNX file. Weights in files beside it are refused, since there is no file system to it.
+        signature: says whether there are classes.
         owner: what the bytes are, for errors.
 
     Raises:
@@ -51,7 +59,7 @@ class Graph:
 
     name = "onnxruntime"
 
-    def __init__(self, data: bytes, owner: str) -> None:
+    def __init__(self, data: bytes, signature: Signature, owner: str) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL
@@ -67,10 +75,12 @@ class Graph:
             )
         self._input = inputs[0].name
         self._outputs = [outputs[0].name]
+        self._of_classes = bool(signature.classes)
         self.features = inputs[0].shape[1]
 
-    def predict(self, rows: Matrix) -> list[float]:
-        scores: list[float] = self._session.run(self._outputs, {self._input: rows})[0].ravel().tolist()
+    def predict(self, rows: Matrix) -> Sequence[Score]:
+        output = self._session.run(self._outputs, {self._input: rows})[0]
+        scores: list[Score] = output.tolist() if self._of_classes else output.ravel().tolist()
         return scores
 
 
@@ -83,7 +93,7 @@ class QuickTrees:
         self._graph = graph
         self._booster = booster
 
-    def predict(self, rows: Matrix) -> list[float]:
+    def predict(self, rows: Matrix) -> Sequence[Score]:
         return (self._graph if len(rows) <= FEW_ROWS else self._booster).predict(rows)
 
 
@@ -94,7 +104,7 @@ class SlowTrees:
         self._booster = booster
         self.name = f"xgboost, since no graph: {reason}"
 
-    def predict(self, rows: Matrix) -> list[float]:
+    def predict(self, rows: Matrix) -> Sequence[Score]:
         return self._booster.predict(rows)
 
 
@@ -102,16 +112,12 @@ def of_onnx(data: bytes, signature: Signature, owner: str) -> Predictor:
     """The predictor of an ONNX file.
 
     Raises:
-        DataError: it cannot be run, takes other rows than the signature says, or gives no probability for a row of
-            zeros or of missing values.
+        DataError: it cannot be run, takes other rows than the signature says, or gives no score of the signature's
+            task for a row of zeros or of missing values.
     """
-    graph = Graph(data, owner)
+    graph = Graph(data, signature, owner)
     _check_features(graph.features, signature, owner)
-    for row in (0.0, np.nan):
-        rows = np.full((2, len(signature.names)), row, np.float32)
-        scores = _scores(graph, rows, owner)
-        if len(scores) != len(rows) or not all(0 <= score <= 1 for score in scores):
-            raise DataError(f"{owner} gives {scores} for two rows of {row}: expected two probabilities: export it so")
+    _check_scores(graph, signature, owner)
     return graph
 
 
@@ -119,7 +125,8 @@ def of_booster(data: bytes, signature: Signature, owner: str) -> Predictor:
     """The predictor of a UBJSON file.
 
     Raises:
-        DataError: it is no XGBoost model in UBJSON, or takes another number of features than the signature says.
+        DataError: it is no XGBoost model in UBJSON, takes another number of features than the signature says, or gives
+            no score of the signature's task for a row of zeros or of missing values.
     """
     try:
         document = ubjson.read(data)
@@ -129,6 +136,7 @@ def of_booster(data: bytes, signature: Signature, owner: str) -> Predictor:
         ) from None
     booster = Booster(data, owner)
     _check_features(booster.features, signature, owner)
+    _check_scores(booster, signature, owner)
     try:
         return QuickTrees(_graph(document, booster, signature, owner), booster)
     except DataError as error:
@@ -141,19 +149,46 @@ def _graph(document: Any, booster: Booster, signature: Signature, owner: str) ->
     categories = [len(feature.categories or ()) for feature in signature.features]
     if unknown := {int(feature) for feature in trees.feature[trees.categorical] if not categories[feature]}:
         raise DataError(f"it splits {signature.names[min(unknown)]} by category, which is a number in the signature")
-    graph = Graph(to_onnx(trees), owner)
+    graph = Graph(to_onnx(trees), signature, owner)
     rows = trying_rows(trees, categories, _TRIED_ROWS)
-    differ = float(np.abs(np.subtract(_scores(graph, rows, owner), booster.predict(rows))).max())
-    if not differ <= TOLERANCE:
-        raise DataError(f"its scores differ from XGBoost's by up to {differ:.2g}; allowed: {TOLERANCE:g}")
+    own = np.array(booster.predict(rows))
+    differ = float(np.abs(_scores(graph, rows, owner) - own).max())
+    allowed = TOLERANCE * (float(np.abs(own).max()) if signature.task == "regression" else 1.0)
+    if not differ <= allowed:
+        raise DataError(f"its scores differ from XGBoost's by up to {differ:.2g}; allowed: {allowed:.2g}")
     return graph
 
 
-def _scores(graph: Graph, rows: Matrix, owner: str) -> list[float]:
+def _scores(predictor: Graph | Booster, rows: Matrix, owner: str) -> Sequence[Score]:
     try:
-        return graph.predict(rows)
+        return predictor.predict(rows)
     except Exception as error:  # as above
-        raise DataError(f"{owner} fails on rows of its own: {error}: export it again") from None
+        raise DataError(f"{owner} fails on rows of its own: {error}: train or export it again") from None
+
+
+def _check_scores(predictor: Graph | Booster, signature: Signature, owner: str) -> None:
+    wanted = {
+        "binary": "two probabilities",
+        "multiclass": f"twice {len(signature.classes)} probabilities that sum to 1",
+        "regression": "two finite numbers",
+    }
+    for value in (0.0, np.nan):
+        scores = _scores(predictor, np.full((2, len(signature.names)), value, np.float32), owner)
+        if len(scores) != 2 or not all(_fits(score, signature) for score in scores):
+            raise DataError(
+                f"{owner} gives {scores} for two rows of {value}: expected {wanted[signature.task]}, for the signature's "
+                f"task is {signature.task}: train or export it so"
+            )
+
+
+def _fits(score: Score, signature: Signature) -> bool:
+    """Whether a score is one of the signature's task."""
+    if isinstance(score, list):
+        shares = len(score) == len(signature.classes) and all(0 <= share <= 1 for share in score)
+        return shares and math.isclose(sum(score), 1, abs_tol=_SUM_TOLERANCE)
+    if signature.task == "regression":
+        return math.isfinite(score)
+    return signature.task == "binary" and 0 <= score <= 1
 
 
 def _check_features(features: Any, signature: Signature, owner: str) -> None:

@@ -50,6 +50,7 @@ from kilter.serving.metrics import CONTENT_TYPE, ServerMetrics
 from kilter.serving.models import WATCHED_SECONDS, LiveModels, LoadedModel
 from kilter.serving.prediction_log import AnswerLog, Entry
 from kilter.serving.request import RefusedRequest, Rows, parse
+from kilter.serving.score import Score, one_number
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Parse = Callable[[bytes, Signature, datetime, Sequence[str]], Rows]
@@ -218,7 +219,7 @@ class ModelServer:
         rows, scores = await self._score(model, body, call, open_inference.parse)
         return open_inference.answer(model, scores, rows.id or call.id)
 
-    async def _score(self, model: LoadedModel, body: bytes, call: Call, parse: Parse) -> tuple[Rows, list[float]]:
+    async def _score(self, model: LoadedModel, body: bytes, call: Call, parse: Parse) -> tuple[Rows, Sequence[Score]]:
         started = time.perf_counter()
         now = datetime.now(UTC)
         rows = parse(body, model.signature, now, model.optional)
@@ -226,9 +227,9 @@ class ModelServer:
             rows = await self._looked_up(model, model.lookup, rows, call)
         scores = model.predict(rows.matrix)
         seconds = time.perf_counter() - started
-        call.answer = seconds, scores[0]
+        call.answer = seconds, one_number(scores[0])
         if not call.copy:
-            model.answered(seconds, scores)
+            model.answered(*call.answer)
             self._metrics.answered(model.deployment.model, model.deployment.version, seconds)
         self._log.add(Entry(model.deployment, model.signature, call.id, now, seconds * 1000, rows, scores, call.copy))
         return rows, scores
@@ -266,7 +267,7 @@ class ModelServer:
         return ready
 
     def _answers(self, name: str, call: Call) -> dict[str, Any]:
-        """How long the newest answers took, and the score of the first row of each."""
+        """How long the newest answers took, and the score of the first row of each, as one number."""
         model = self._find(name, None, call)
         after = _known(call)
         model.watch()

@@ -23,6 +23,8 @@ Numbers = npt.NDArray[np.float32]
 
 _LEAF = -1
 """XGBoost's left child of a leaf."""
+_LINKS = {"binary:logistic": "Sigmoid", "multi:softprob": "Softmax", "reg:squarederror": "", "reg:absoluteerror": ""}
+"""ONNX's operator that makes scores of the sums of leaves, for each objective; none where the sums are the scores."""
 _MODES = ["LEAF", "BRANCH_LT", "BRANCH_EQ"]
 _IS_LEAF, _IS_NUMERIC, _IS_CATEGORICAL = range(3)
 
@@ -33,7 +35,9 @@ class Trees:
 
     Args:
         features: how many features the model takes.
-        margin: what the leaves are added to, in log odds.
+        link: ONNX's operator that makes scores of the sums of leaves, or none.
+        margins: what the leaves are added to, for each number of a score: one, or one a class.
+        place: for each tree, to which of these its leaves are added.
         tree: the tree of each node.
         left: its left child; of a leaf, -1.
         right: its right child.
@@ -47,7 +51,9 @@ class Trees:
     """
 
     features: int
-    margin: float
+    link: str
+    margins: Numbers
+    place: Integers
     tree: Integers
     left: Integers
     right: Integers
@@ -64,28 +70,33 @@ class Trees:
         """The trees of a model that XGBoost saved; schema: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html.
 
         Raises:
-            DataError: it is not boosted trees for one probability, or not as that schema has it.
+            DataError: it is not boosted trees of an objective that is known here, or not as that schema has it.
         """
         try:
             learner = document["learner"]
-            kinds = learner["objective"]["name"], learner["gradient_booster"]["name"]
-            if kinds != ("binary:logistic", "gbtree"):
-                raise DataError(f"{kinds[0]} by {kinds[1]} is not binary:logistic by gbtree")
-            parameters = learner["learner_model_param"]
-            trees = learner["gradient_booster"]["model"]["trees"]
-            return cls(int(parameters["num_feature"]), _margin(parameters["base_score"]), **_arrays(trees))
+            objective, booster = learner["objective"]["name"], learner["gradient_booster"]["name"]
+            if objective not in _LINKS or booster != "gbtree":
+                raise DataError(f"{objective} by {booster} is none of {', '.join(_LINKS)} by gbtree")
+            parameters, link = learner["learner_model_param"], _LINKS[objective]
+            model = learner["gradient_booster"]["model"]
+            margins = _margins(parameters["base_score"], link, max(1, int(parameters["num_class"])))
+            place = np.array(model["tree_info"], np.int64)
+            if not np.array_equal(np.unique(place), np.arange(len(margins))):
+                raise DataError("no trees, or none for some class, or one for all classes together")
+            return cls(int(parameters["num_feature"]), link, margins, place, **_arrays(model["trees"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not XGBoost's schema: {error!r}") from None
 
 
-def _margin(base_score: str) -> float:
-    probability = float(base_score.strip("[]"))
-    return math.log(probability / (1 - probability))
+def _margins(base_score: str, link: str, width: int) -> Numbers:
+    """The base score as what leaves are added to; files of before XGBoost 3.1 have one for all classes."""
+    values = [float(text) for text in base_score.strip("[]").split(",")]
+    if link == "Sigmoid":
+        values = [math.log(value / (1 - value)) for value in values]
+    return np.broadcast_to(np.array(values, np.float32), width)
 
 
 def _arrays(trees: list[dict[str, Any]]) -> dict[str, Any]:
-    if not trees:
-        raise DataError("no trees")
 
     def joined(name: str) -> Any:
         return np.concatenate([tree[name] for tree in trees])
@@ -113,7 +124,7 @@ def _arrays(trees: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def to_onnx(trees: Trees) -> bytes:
-    """The graph, from rows × features to the probability of the positive class.
+    """The graph, from rows × features to rows × the numbers of a score.
 
     Raises:
         DataError: a split on a category has an empty set.
@@ -136,17 +147,26 @@ def to_onnx(trees: Trees) -> bytes:
         "nodes_modes": modes,
         "target_treeids": trees.tree[leaves],
         "target_nodeids": np.searchsorted(used, leaves),
-        "target_ids": np.zeros(len(leaves), np.int64),
-        # Onto the first tree and not at the end, so that all is added in XGBoost's order and rounded alike.
-        "target_weights": trees.value[leaves]
-        + np.where(trees.tree[leaves] == 0, np.float32(trees.margin), np.float32(0)),
-        "n_targets": 1,
+        "target_ids": trees.place[trees.tree[leaves]],
+        "target_weights": trees.value[leaves] + _added(trees)[trees.tree[leaves]],
+        "n_targets": len(trees.margins),
     }
-    operators = [
-        onnx_file.node("TreeEnsembleRegressor", "rows", "margins", "ai.onnx.ml", ensemble),
-        onnx_file.node("Sigmoid", "margins", "scores", "", {}),
-    ]
-    return onnx_file.model(operators, trees.features)
+    sums = "margins" if trees.link else "scores"
+    operators = [onnx_file.node("TreeEnsembleRegressor", "rows", sums, "ai.onnx.ml", ensemble)]
+    if trees.link:
+        operators.append(onnx_file.node(trees.link, sums, "scores", "", {}))
+    return onnx_file.model(operators, trees.features, len(trees.margins))
+
+
+def _added(trees: Trees) -> Numbers:
+    """For each tree what is added to its leaves: a margin to the first of its place, else nothing.
+
+    Not at the end, so that all is added in XGBoost's order and rounded alike.
+    """
+    added = np.zeros(len(trees.place), np.float32)
+    _, first = np.unique(trees.place, return_index=True)
+    added[first] = trees.margins
+    return added
 
 
 def _reached(trees: Trees) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kilter.errors import DataError, InputError
 from kilter.keys import interval_key
 from kilter.model_code import load_function
-from kilter.spec import ModelSpec, UtcTime
+from kilter.spec import LABEL_KINDS, ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Not memoised: it writes at keys of the interval, which a memoised result would leave as they are.
 STEP = StepInfo(
     stores=frozenset({"objects", "ledger"}),
-    reads=("source", "features", "label", "entity", "timestamp"),
+    reads=("source", "features", "task", "label", "entity", "timestamp"),
     memoised=False,
 )
 
@@ -117,7 +117,7 @@ def _feature_columns(spec: ModelSpec) -> dict[str, str]:
 
 
 def _label_columns(spec: ModelSpec) -> dict[str, str]:
-    return {spec.label.column: "int8", spec.label.timestamp: "timestamp('UTC', 6)"}
+    return {spec.label.column: LABEL_KINDS[spec.task], spec.label.timestamp: "timestamp('UTC', 6)"}
 
 
 def _compute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kilter.spec import ModelSpec, UtcTime
+from kilter.spec import LABEL_KINDS, ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Not memoised: predictions are logged and labels ingested at any time.
-STEP = StepInfo(reads=("entity", "timestamp", "label", "features"), memoised=False)
+STEP = StepInfo(reads=("entity", "timestamp", "task", "label", "features"), memoised=False)
 
 
 class Inputs(StepModel):
@@ -32,13 +32,13 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Commit `windows/<model>/<digest>` with window.parquet.
 
-    Columns: entity, event time, the features as they were sent, score, model_version, role, and the label
-    (int8, null while unknown). A label counts when its timestamp + `label.delay` lies at the window's end
-    or before, just as a training set frozen at that time would count it. Of several predictions for one
-    entity and event time the last one logged stays; a row without an entity stays, and has no label.
+    Columns: entity, event time, the features as they were sent, score (of several classes a list), model_version,
+    role, and the label (of the task's type, null while unknown). A label counts when its timestamp + `label.delay`
+    lies at the window's end or before, just as a training set frozen at that time would count it. Of several
+    predictions for one entity and event time the last one logged stays; a row without an entity stays, and has no label.
 
     Raises:
-        DataError: a log object is truncated or has a foreign name.
+        DataError: a log object is truncated, has a foreign name, or was logged by a model of another task.
         InputError: the window overlaps an interval with labels without being equal to it, and so would count
             labels of it that another window counts too.
     """
@@ -73,7 +73,8 @@ def _join(predictions: pd.DataFrame, labels: pd.DataFrame, spec: ModelSpec) -> p
         return schema.empty_table()
     key = [spec.entity, spec.timestamp]
     joined = predictions.merge(labels[[*key, spec.label.column]], on=key, how="left", validate="many_to_one")
-    joined[spec.label.column] = joined[spec.label.column].astype("Int8")
+    if spec.task == "binary":
+        joined[spec.label.column] = joined[spec.label.column].astype("Int8")
     return pa.Table.from_pandas(joined.reindex(columns=schema.names), schema=schema, preserve_index=False)
 
 
@@ -87,9 +88,9 @@ def _schema(spec: ModelSpec) -> pa.Schema:
             (spec.entity, pa.string()),
             (spec.timestamp, pa.timestamp("us", tz="UTC")),
             *features,
-            ("score", pa.float64()),
+            ("score", pa.list_(pa.float64()) if spec.label.classes else pa.float64()),
             ("model_version", pa.int64()),
             ("role", pa.string()),
-            (spec.label.column, pa.int8()),
+            (spec.label.column, pa.type_for_alias(LABEL_KINDS[spec.task])),
         ]
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kilter.keys import intervals_touching
-from kilter.spec import ModelSpec
+from kilter.spec import LABEL_KINDS, ModelSpec
 from kilter.stores.objects import ObjectStore
 from kilter.stores.parquet import from_parquet
 
@@ -23,8 +23,8 @@ def known_labels(objects: ObjectStore, spec: ModelSpec, as_of: datetime, since: 
         since: leave out labels of earlier event times; default none.
 
     Returns:
-        Columns entity, event time, label (0 or 1), label timestamp; in the order of intervals, and no
-        rows when nothing is known.
+        Columns entity, event time, label (as the spec's `Label` describes it), label timestamp; in the order of
+        intervals, and no rows when nothing is known.
 
     Raises:
         DataError: an object is truncated.
@@ -48,7 +48,7 @@ def _schema(spec: ModelSpec) -> pa.Schema:
         [
             (spec.entity, pa.string()),
             (spec.timestamp, time),
-            (spec.label.column, pa.int8()),
+            (spec.label.column, pa.type_for_alias(LABEL_KINDS[spec.task])),
             (spec.label.timestamp, time),
         ]
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from kilter.keys import prediction_span
+import numpy as np
+
+from kilter.errors import DataError
+from kilter.keys import CLASSES, prediction_span
+from kilter.scores import Scores, from_column, to_column
 from kilter.spec import ModelSpec
 from kilter.stores.objects import ObjectStore
 from kilter.stores.parquet import from_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SHADOW = "shadow"
 """The role of a version that scored a copy of a request; somebody else's answer went to the client."""
@@ -21,11 +28,13 @@ def logged_predictions(objects: ObjectStore, spec: ModelSpec, start: datetime, e
     """What clients were answered for event times in `[start, end)`.
 
     Returns:
-        The log's columns (`kilter.serving.prediction_log`); of several answers for one entity and event time the last
-        one logged, and every row without an entity. No columns when nothing was logged.
+        The log's columns (`kilter.serving.log_table`); of several answers for one entity and event time the last
+        one logged, and every row without an entity. Lists of scores are in the order of `label.classes`, also those of a
+        version that was trained on other classes: what it did not know, it gave a probability of 0. No columns when
+        nothing was logged.
 
     Raises:
-        DataError: a log object is truncated or has a foreign name.
+        DataError: a log object is truncated, has a foreign name, or was logged by a model of another task.
     """
     import pandas as pd
 
@@ -34,7 +43,7 @@ def logged_predictions(objects: ObjectStore, spec: ModelSpec, start: datetime, e
         first, last = prediction_span(name)
         # Names tell whole seconds.
         if first < end and last + timedelta(seconds=1) > start:
-            frames.append(from_parquet(objects.get(name), objects.uri(name)).to_pandas())
+            frames.append(_frame(from_parquet(objects.get(name), objects.uri(name)), spec, objects.uri(name)))
     if not frames:
         return pd.DataFrame()
     rows = pd.concat(frames, ignore_index=True)
@@ -42,3 +51,26 @@ def logged_predictions(objects: ObjectStore, spec: ModelSpec, start: datetime, e
     key = [spec.entity, spec.timestamp]
     ordered = answered.sort_values([*key[::-1], "logged_at", "request_id"], kind="stable")
     return ordered[ordered[spec.entity].isna() | ~ordered.duplicated(key, keep="last")]
+
+
+def _frame(table: pa.Table, spec: ModelSpec, name: str) -> pd.DataFrame:
+    """What one object holds, its scores in the order of the spec's classes; `name` is for the error."""
+    import pyarrow as pa
+
+    field, classes = table.schema.field("score"), spec.label.classes
+    if pa.types.is_list(field.type) != bool(classes):
+        raise DataError(
+            f"{name} holds scores of type {field.type}, which none of task {spec.task} is: give a model of another task a "
+            "name of its own"
+        )
+    frame = table.to_pandas()
+    known = tuple(json.loads((field.metadata or {}).get(CLASSES, json.dumps(classes))))
+    if known != classes:
+        frame["score"] = to_column(_in_order(from_column(frame["score"], known), known, classes))
+    return frame
+
+
+def _in_order(scores: Scores, known: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """Scores of the classes `known` as those of the classes `wanted`, shape (rows, wanted)."""
+    nothing = np.zeros(len(scores))
+    return np.column_stack([scores[:, known.index(name)] if name in known else nothing for name in wanted])

@@ -50,6 +50,26 @@ def parsed(*inputs: Json, **fields: Any) -> Rows:
     return parse(json.dumps({"inputs": inputs, **fields}).encode(), SIGNATURE, NOW)
 
 
+CLASSES = Signature.model_validate(SIGNATURE.model_dump() | {"task": "multiclass", "classes": ("on, time", "late")})
+OF_CLASSES = LoadedModel(MODEL.deployment, CLASSES, Silent())
+
+
+def test_scores_of_classes_are_one_tensor_row_after_row() -> None:
+    (output,) = answer(OF_CLASSES, [[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]], "mine")["outputs"]
+    assert output == {
+        "name": "score",
+        "datatype": "FP32",
+        "shape": [3, 2],
+        "data": [0.25, 0.75, 0.5, 0.5, 1.0, 0.0],
+    }
+
+
+def test_metadata_tells_the_classes_in_the_order_of_their_scores() -> None:
+    (output,) = metadata(OF_CLASSES)["outputs"]
+    assert output["shape"] == [-1, 2]
+    assert json.loads(output["parameters"]["classes"]) == ["on, time", "late"]
+
+
 @pytest.mark.parametrize(
     "inputs",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -11,12 +12,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from kilter.encoding import Signature
 from kilter.errors import UnavailableError
+from kilter.keys import CLASSES as CLASSES_KEY
 from kilter.serving import spool as spools
+from kilter.serving.log_record import decode
+from kilter.serving.log_table import to_table
 from kilter.serving.prediction_log import Entry, PredictionLog
 from kilter.serving.request import parse
 from kilter.serving.spool import Spool
@@ -89,10 +95,15 @@ def log(tmp_path: Path) -> Iterator[Log]:
     made.end()
 
 
-def entry(request_id="r1", version=1, model="m", body=BODY):
+CLASSES = Signature.model_validate(
+    SIGNATURE.model_dump() | {"task": "multiclass", "classes": ("früh", "late", "never")}
+)
+
+
+def entry(request_id="r1", version=1, model="m", body=BODY, signature=SIGNATURE, scores=(0.25, 0.75)):
     deployment = Deployment(model=model, version=version, key="k", digest=f"d{version}")
-    rows = parse(body, SIGNATURE, NOW)
-    return Entry(deployment, SIGNATURE, request_id, NOW, 0.5, rows, [0.25, 0.75][: len(rows.entities)])
+    rows = parse(body, signature, NOW)
+    return Entry(deployment, signature, request_id, NOW, 0.5, rows, scores[: len(rows.entities)])
 
 
 def test_a_row_holds_the_score_the_features_as_they_came_and_who_answered(log: Log) -> None:
@@ -114,6 +125,26 @@ def test_a_row_holds_the_score_the_features_as_they_came_and_who_answered(log: L
         same | {"flight_id": "a", "departure": at[0], "score": 0.25, "distance": 1.0, "origin": "EWR"},
         same | {"flight_id": None, "departure": at[1], "score": 0.75, "distance": None, "origin": "LAX"},
     ]
+
+
+def test_scores_of_classes_are_lists_that_tell_of_which_classes_they_are(log: Log) -> None:
+    scores = [[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]
+    log.add(entry(signature=CLASSES, scores=scores), entry("r2", version=2))
+    log.ship()
+    of_classes, binary = sorted(log.tables(), key=lambda table: table["model_version"][0].as_py())
+    assert of_classes["score"].to_pylist() == scores
+    assert of_classes.schema.field("score").type == pa.list_(pa.float64())
+    assert json.loads(of_classes.schema.field("score").metadata[CLASSES_KEY]) == ["früh", "late", "never"]
+    assert binary.schema.field("score").type == pa.float64()
+
+
+def test_records_of_before_there_were_classes_are_read_on() -> None:
+    """What an earlier Kilter left in the spool."""
+    version = ["champion", "m", 1, "d1", "flight_id", "departure", [["distance", False]]]
+    record = ["r1", msgspec.to_builtins(NOW), 0.5, None, None, [0.25], [[7.0]]]
+    found = decode(msgspec.msgpack.encode([version, [record]]))
+    assert found.version.classes == ()
+    assert to_table(found.version, found.records)["score"].to_pylist() == [0.25]
 
 
 def test_a_row_without_keys_has_the_time_of_its_request(log: Log) -> None:
