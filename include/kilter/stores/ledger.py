@@ -1,4 +1,4 @@
-"""The ledger: batches, drift reports, decisions, gate verdicts with their approvals, and rollouts, in SQL.
+"""The ledger: batches, drift reports, decisions, retrainings, regimes, gate verdicts with their approvals, and rollouts, in SQL.
 
 It makes a rollout resumable and a retraining unique. Tables are made by the migrations beside
 this file (`python -m kilter migrate`).
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -37,6 +37,9 @@ from sqlalchemy.types import TypeDecorator
 
 from kilter.core.rollout import OPEN, PROMOTED, State, may_precede, resumed
 from kilter.errors import InputError, UnavailableError
+
+if TYPE_CHECKING:
+    from kilter.stores.deciding import Deciding
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -96,7 +99,48 @@ decisions = Table(
     Column("evidence", JSON, nullable=False),
     Column("event_time", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
+    # What it leads to; rows older than these columns have none.
+    Column("version", Integer),
+    Column("scope", JSON),
+    Column("alert", Boolean),
+    Column("retraining", Integer),
     UniqueConstraint("model", "trigger", name="one_decision_a_trigger"),
+)
+
+deciders = Table("deciders", metadata, Column("model", String(100), primary_key=True))
+"""A row to lock for whoever decides on a model."""
+
+retrainings = Table(
+    "retrainings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("begun_by", String(500), nullable=False),
+    Column("version", Integer),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("reason", Text),
+    UniqueConstraint("model", "begun_by", name="one_retraining_a_cause"),
+)
+_not_ended = retrainings.c.ended_at.is_(None)
+Index(
+    "one_open_retraining_a_model",
+    retrainings.c.model,
+    unique=True,
+    sqlite_where=_not_ended,
+    postgresql_where=_not_ended,
+)
+
+regimes = Table(
+    "regimes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("regime", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("model", "version", name="one_regime_a_version"),
 )
 
 verdicts = Table(
@@ -145,6 +189,9 @@ rollouts = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("evidence", JSON),
+    # A version brought back, and the decision to; rows older than these columns have none.
+    Column("decision", Integer),
+    Column("fast", Boolean),
 )
 _is_open = rollouts.c.state.in_(OPEN)
 Index("one_open_rollout_a_model", rollouts.c.model, unique=True, sqlite_where=_is_open, postgresql_where=_is_open)
@@ -269,26 +316,65 @@ class Ledger:
 
     # decisions
 
-    def record_decision(self, **row: Any) -> RowMapping:
-        """Record a decision: model, trigger, action, reason, evidence, event_time; return the row.
+    @contextmanager
+    def deciding(self, model: str) -> Iterator[Deciding]:
+        """One transaction in which nobody else decides on the model; what it records stands when it ends."""
+        from kilter.stores.deciding import Deciding
 
-        One trigger leads to one decision: a second call returns the first decision unchanged.
-        """
-        try:
-            with self.transaction() as connection:
-                connection.execute(insert(decisions).values(recorded_at=_now(), **row))
-        except IntegrityError:
-            pass
-        (decision,) = self._all(
-            select(decisions).where(decisions.c.model == row["model"], decisions.c.trigger == row["trigger"])
-        )
-        return decision
+        with self.transaction() as connection:
+            yield Deciding(connection, model)
 
     def decisions(self, model: str) -> Sequence[RowMapping]:
         """Decisions of a model, oldest event first."""
         return self._all(
             select(decisions).where(decisions.c.model == model).order_by(decisions.c.event_time, decisions.c.id)
         )
+
+    # retrainings
+
+    def begin_retraining(self, model: str, begun_by: str, within: timedelta) -> RowMapping:
+        """Open a retraining, or find the one that this cause began.
+
+        Raises:
+            InputError: another one is under way.
+        """
+        with self.deciding(model) as deciding:
+            return deciding.begin_retraining(begun_by, within)
+
+    def retrained(self, model: str, begun_by: str, version: int) -> None:
+        """Note which version a retraining registered."""
+        same = (retrainings.c.model == model, retrainings.c.begun_by == begun_by)
+        with self.transaction() as connection:
+            connection.execute(update(retrainings).where(*same).values(version=version))
+
+    def end_retraining(
+        self, model: str, reason: str, begun_by: str | None = None, version: int | None = None
+    ) -> RowMapping | None:
+        """End the open retraining if it is the one that this cause began and has no version, or that of this version.
+
+        Returns:
+            The retraining that was ended; None when none was.
+        """
+        of_cause = (retrainings.c.begun_by == begun_by) & retrainings.c.version.is_(None)
+        same = of_cause if begun_by is not None else retrainings.c.version == version
+        ended = update(retrainings).where(retrainings.c.model == model, retrainings.c.ended_at.is_(None), same)
+        with self.transaction() as connection:
+            found = connection.execute(ended.values(ended_at=_now(), reason=reason).returning(*retrainings.c))
+            return found.mappings().first()
+
+    def retrainings(self, model: str) -> Sequence[RowMapping]:
+        """Retrainings of a model, oldest first."""
+        return self._all(select(retrainings).where(retrainings.c.model == model).order_by(retrainings.c.id))
+
+    # regimes
+
+    def record_regime(self, model: str, version: int, regime: dict[str, Any]) -> None:
+        """Keep the fingerprint of what a version learned from; the same version again replaces it."""
+        self._upsert(regimes, ("model", "version"), {"model": model, "version": version, "regime": regime})
+
+    def regimes(self, model: str) -> dict[int, dict[str, Any]]:
+        """Fingerprints by version."""
+        return {row["version"]: row["regime"] for row in self._all(select(regimes).where(regimes.c.model == model))}
 
     # gate verdicts
 
@@ -325,15 +411,21 @@ class Ledger:
 
     # rollouts
 
-    def begin_rollout(self, model: str, candidate: int, champion: int | None) -> int:
+    def begin_rollout(
+        self, model: str, candidate: int, champion: int | None, fast: bool = False, decision: int | None = None
+    ) -> int:
         """Begin a rollout, or find the open one of the same candidate; return its id.
+
+        Args:
+            fast: whether the candidate was the champion before and goes by `canary.fast`.
+            decision: the decision that brings it back.
 
         Raises:
             InputError: another candidate's rollout of this model is open.
         """
         if (found := self.open_rollout(model)) is None:
             try:
-                return self._begin(model, candidate, champion)
+                return self._begin(model, candidate, champion, fast, decision)
             except IntegrityError:
                 # Somebody began one in between: the index on open rollouts lets no second one in.
                 found = self.open_rollout(model)
@@ -347,13 +439,15 @@ class Ledger:
             )
         return int(found["id"])
 
-    def _begin(self, model: str, candidate: int, champion: int | None) -> int:
+    def _begin(self, model: str, candidate: int, champion: int | None, fast: bool, decision: int | None) -> int:
         now = _now()
         row = {"model": model, "candidate": candidate, "champion": champion, "state": "staged", "weight": 0}
+        row |= {"fast": fast, "decision": decision}
         begun = insert(rollouts).values(started_at=now, updated_at=now, **row).returning(rollouts.c.id)
         with self.transaction() as connection:
             identity = int(connection.execute(begun).scalar_one())
-            self._event(connection, identity, "staged", 0, f"version {candidate} staged", {})
+            why = f", brought back by decision {decision}" if decision else ""
+            self._event(connection, identity, "staged", 0, f"version {candidate} staged{why}", {})
         return identity
 
     def advance_rollout(
@@ -446,6 +540,11 @@ class Ledger:
         rows = reversed(self.rollouts(model))
         return next((row["candidate"] for row in rows if row["state"] in PROMOTED), None)
 
+    def champions(self, model: str) -> list[int]:
+        """Versions that were promoted and not found worse by their labels, in the order in which they last were."""
+        newest_first = [row["candidate"] for row in reversed(self.rollouts(model)) if row["state"] in PROMOTED]
+        return list(dict.fromkeys(newest_first))[::-1]
+
     def promoted_at(self, model: str) -> datetime | None:
         """When a version that stayed was promoted last; None when none was."""
         times: list[datetime] = [self._promoted_at(row) for row in self.rollouts(model) if row["state"] in PROMOTED]
@@ -460,9 +559,12 @@ class Ledger:
         """The rollout whose candidate is the champion until labels tell, if any."""
         return next((row for row in reversed(self.rollouts(model)) if row["state"] == "promoted"), None)
 
-    def in_the_way(self, model: str, candidate: int) -> RowMapping | None:
-        """Another candidate's rollout that is under way, or else one that is not settled yet."""
-        for row in (self.open_rollout(model), self.provisional(model)):
+    def in_the_way(self, model: str, candidate: int, fast: bool = False) -> RowMapping | None:
+        """Another candidate's rollout that is under way, or else one that is not settled yet.
+
+        A version that comes back fast does not wait for the latter: the world that its labels would tell of is gone.
+        """
+        for row in (self.open_rollout(model), None if fast else self.provisional(model)):
             if row is not None and row["candidate"] != candidate:
                 return row
         return None

@@ -35,9 +35,9 @@ def report(ledger: Ledger, day: int, **summary: Any) -> str:
 
 
 def decide(ledger: Ledger, trigger: str, action: str = "wait") -> Any:
-    return ledger.record_decision(
-        model="m", trigger=trigger, action=action, reason="why", evidence={}, event_time=START
-    )
+    with ledger.deciding("m") as deciding:
+        row = {"action": action, "reason": "why", "evidence": {}, "event_time": START}
+        return deciding.taken(trigger) or deciding.record(timedelta(hours=1), trigger=trigger, **row)
 
 
 def move(ledger: Ledger, rollout: int, *states: str, weight: int = 5) -> Any:
