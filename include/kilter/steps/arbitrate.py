@@ -32,18 +32,20 @@ class Outputs(StepModel):
 def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Decide once a report: the same report again gives the decision already taken."""
     from kilter.core.arbiter import decide
+    from kilter.retraining import longest
 
     name = context.spec.name
     evidence = _gather(context.ledger.report(name, inputs.report), context)
     decision = decide(evidence, context.spec.arbiter)
-    row = context.ledger.record_decision(
-        model=name,
-        trigger=inputs.report,
-        action=decision.action,
-        reason=decision.reason,
-        evidence=evidence.model_dump(mode="json"),
-        event_time=evidence.event_time,
-    )
+    with context.ledger.deciding(name) as deciding:
+        row = deciding.taken(inputs.report) or deciding.record(
+            longest(context.spec),
+            trigger=inputs.report,
+            action=decision.action,
+            reason=decision.reason,
+            evidence=evidence.model_dump(mode="json"),
+            event_time=evidence.event_time,
+        )
     context.log.info("decision %d at %s: %s: %s", row["id"], row["event_time"], row["action"], row["reason"])
     return Outputs(decision=row["id"], action=row["action"], reason=row["reason"], event_time=row["event_time"])
 

@@ -118,18 +118,22 @@ def test_a_cleared_run_goes_on_with_its_own_retraining_and_with_no_other(ledger:
 
 
 def test_a_response_that_dies_half_way_leaves_nothing(ledger: Ledger) -> None:
-    with pytest.raises(KeyboardInterrupt), ledger.deciding("m") as deciding:
-        deciding.record(HOUR, trigger="one", action="retrain", reason="", evidence={}, event_time=START)
-        raise KeyboardInterrupt
+    def die() -> None:
+        with ledger.deciding("m") as deciding:
+            deciding.record(HOUR, trigger="one", action="retrain", reason="", evidence={}, event_time=START)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        die()
     assert ledger.retrainings("m") == ledger.decisions("m") == []
     assert alarm(ledger, "one")[0] == "retrain"
 
 
 def test_the_database_itself_lets_no_second_retraining_in(ledger: Ledger) -> None:
     row = {"model": "m", "begun_at": START, "expires_at": START}
-    with pytest.raises(IntegrityError), ledger.engine.begin() as connection:
-        for cause in ("a", "b"):
-            connection.execute(retrainings.insert().values(begun_by=cause, **row))
+    both = retrainings.insert().values([{"begun_by": cause, **row} for cause in ("a", "b")])
+    with ledger.engine.connect() as connection, pytest.raises(IntegrityError):
+        connection.execute(both)
 
 
 def test_postgresql_gets_the_same_index() -> None:
