@@ -33,6 +33,7 @@ def build(spec: ModelSpec) -> None:
             model=spec.name,
             inputs={**INTERVAL, "window": window.output["window"]},
             outlets=[asset(spec, "drift_report")],
+            tells=["report", "uri", "html", "verdict", "alert"],
         )
 
         window >> report

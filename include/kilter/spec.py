@@ -514,6 +514,12 @@ class Drift(Section):
     threshold: Annotated[Number, Field(gt=0)] = 0.1
     share: Annotated[Share, Field(description="share of drifted columns that makes the window drifted")] = 0.5
     maximum_null_share: Share = 0.5
+    minimum_volume: Annotated[
+        Share, Field(description="share of a window's usual rows below which it is truncated, and tells nothing")
+    ] = 0.5
+    maximum_silence: Annotated[
+        Share, Field(description="share of a window, at its end, without a row, beyond which it is stale")
+    ] = 0.5
     minimum_rows: Annotated[Integer, Field(ge=30)] = 500
     sample: Annotated[Integer, Field(ge=100)] = 20_000
     allowed_decay: Annotated[

@@ -49,6 +49,7 @@ class StepOperator(Conditional, DockerOperator):
         step: name of the step; may be mapped with `.expand(step=[…])`.
         model: name of the model folder.
         inputs: the step's inputs; templated, and may hold outputs of other tasks.
+        tells: outputs that the events of the task's `outlets` carry as their extra.
         only_if: facts of which one must hold, else the task is skipped.
     """
 
@@ -63,6 +64,7 @@ class StepOperator(Conditional, DockerOperator):
         step: str,
         model: str,
         inputs: Mapping[str, Any] | None = None,
+        tells: Sequence[str] = (),
         only_if: Sequence[Fact] = (),
         **kwargs: Any,
     ) -> None:
@@ -81,6 +83,7 @@ class StepOperator(Conditional, DockerOperator):
         self.step = step
         self.model = model
         self.inputs = dict(inputs or {})
+        self.tells = tuple(tells)
         self._runtime: DockerRuntime | ProcessRuntime | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -99,6 +102,8 @@ class StepOperator(Conditional, DockerOperator):
         self.log.info(
             "step '%s' took %.1f s on %s, in run %s", self.step, result.seconds, result.device, result.run.run_id
         )
+        for outlet in self.outlets if self.tells else ():
+            context["outlet_events"][outlet].extra = {name: result.outputs[name] for name in self.tells}
         return result.outputs
 
     def on_kill(self) -> None:

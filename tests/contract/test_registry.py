@@ -12,7 +12,15 @@ import pytest
 
 from kilter.errors import InputError, UnavailableError
 from kilter.services import free_port
-from kilter.stores.registry import TAG_LENGTH, MemoryRegistry, MlflowRegistry, ModelVersion, PipelineRun, Registry
+from kilter.stores.registry import (
+    TAG_LENGTH,
+    MemoryRegistry,
+    MlflowRegistry,
+    ModelVersion,
+    PipelineRun,
+    Registry,
+    ReportRun,
+)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +156,34 @@ def test_files_are_attached_to_a_versions_run_and_replaced_there(
         (folder / "gate/report.html").write_text(words)
         registry.attach(model, made.version, folder)
     assert attached(registry, made, model, "gate/report.html") == b"passed"
+
+
+def test_a_report_is_a_run_of_its_models_experiment_and_the_same_again_is_the_same_run(
+    mlflow_url: str, registry: Registry, model: str, tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    report = ReportRun(
+        model=model,
+        name="drift",
+        report=f"reports/{model}/abc",
+        tags={"kind": "drift_report", "verdict": "failed"},
+        metrics={"drift/fare": 0.3},
+    )
+    identity = registry.log_report(report, tmp_path)
+    assert registry.log_report(report, tmp_path) == identity
+    other = report.model_copy(update={"report": f"reports/{model}/def"})
+    assert registry.log_report(other, tmp_path) != identity
+    if isinstance(registry, MemoryRegistry):
+        assert registry.reports[report.report] == (report, {"report.json": b"{}"})
+        return
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(mlflow_url)
+    seen = client.get_run(identity)
+    assert client.get_experiment(seen.info.experiment_id).name == model
+    assert (seen.info.status, seen.data.metrics) == ("FINISHED", {"drift/fare": 0.3})
+    assert (seen.data.tags["kilter.report"], seen.data.tags["kilter.verdict"]) == (report.report, "failed")
+    assert [item.path for item in client.list_artifacts(identity)] == ["report.json"]
 
 
 def test_nothing_is_attached_to_an_unknown_version(registry: Registry, model: str, artifacts: Path) -> None:

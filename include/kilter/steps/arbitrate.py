@@ -52,14 +52,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
 def _gather(report: Any, context: StepContext) -> Evidence:
     from kilter.core.arbiter import Evidence
+    from kilter.core.drift import DATA_DRIFT, PERFORMANCE
     from kilter.core.verdict import Judgement
 
-    data_drift, performance = (Judgement.model_validate(item) for item in report["summary"]["judgements"])
+    judged = {item["name"]: Judgement.model_validate(item) for item in report["summary"]["judgements"]}
     last = _last_training(context)
     return Evidence(
         event_time=report["window_end"],
-        data_drift=data_drift,
-        performance=performance,
+        data_drift=judged[DATA_DRIFT],
+        performance=judged[PERFORMANCE],
         new_labels=context.ledger.labels_between(context.spec.name, last, report["window_end"]),
         last_training=last,
     )

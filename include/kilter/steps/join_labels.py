@@ -30,7 +30,7 @@ class Outputs(StepModel):
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Commit `windows/<model>/<digest>` with window.parquet.
+    """Commit `windows/<model>/<digest>` with window.parquet and, of a large window, a sample of it.
 
     Columns: entity, event time, the features as they were sent, score (of several classes a list), model_version,
     role, and the label (of the task's type, null while unknown). A label counts when its timestamp + `label.delay`
@@ -44,9 +44,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     """
     from kilter.stores.intervals import check_interval
     from kilter.stores.labels import known_labels
-    from kilter.stores.objects import commit_dataset
-    from kilter.stores.parquet import to_parquet
     from kilter.stores.predictions import logged_predictions
+    from kilter.stores.windows import commit_window
 
     spec = context.spec
     check_interval(context.objects, spec.name, inputs.start, inputs.end)
@@ -54,13 +53,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     labels = known_labels(context.objects, spec, inputs.end, since=inputs.start)
     window = _join(predictions, labels, spec)
     labelled = window.num_rows - window[spec.label.column].null_count
-    facts = {
-        "start": inputs.start.isoformat(),
-        "end": inputs.end.isoformat(),
-        "rows": window.num_rows,
-        "labelled": labelled,
-    }
-    manifest = commit_dataset(context.objects, f"windows/{spec.name}", {"window.parquet": to_parquet(window)}, facts)
+    manifest = commit_window(context.objects, spec, window, inputs.start, inputs.end, context.seed)
     context.log.info("window %s: %d predictions, %d labelled", manifest.key, window.num_rows, labelled)
     return Outputs(window=manifest.key, rows=window.num_rows, labelled=labelled)
 

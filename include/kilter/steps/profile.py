@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kilter.step import StepContext, StepInfo, StepModel
 
-STEP = StepInfo(reads=("features", "label", "training"))
+STEP = StepInfo(reads=("features", "training"))
 _SAMPLE = 20_000
 
 
@@ -25,7 +25,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from evidently import Report
     from evidently.presets import DataSummaryPreset
 
-    from kilter.drift_report import evidently_dataset, html
+    from kilter.drift_report import features_dataset, html
     from kilter.stores.models import read_part
     from kilter.stores.objects import commit_dataset
 
@@ -33,6 +33,6 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     train = read_part(context.objects, inputs.snapshot, "train")
     sample = train.sample(min(len(train), _SAMPLE), random_state=context.seed)
     context.log.info("profiling %d of %d rows", len(sample), len(train))
-    snapshot = Report([DataSummaryPreset()]).run(evidently_dataset(sample, spec), None)
+    snapshot = Report([DataSummaryPreset()]).run(features_dataset(sample, spec), None)
     manifest = commit_dataset(context.objects, f"profiles/{spec.name}", {"profile.html": html(snapshot)})
     return Outputs(profile=manifest.key)

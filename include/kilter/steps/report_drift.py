@@ -1,4 +1,4 @@
-"""Compare a window of live rows with the champion's training data, and its quality with the version's best."""
+"""Compare a window of live rows with what the version that served it learnt from, and its quality with its best."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kilter.spec import UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from kilter.core.drift import ColumnDrift, Window
+    from kilter.core.drift.freshness import Stretch
+    from kilter.core.drift.window import Window
     from kilter.stores.registry import ModelVersion
+    from kilter.window_evidence import Reference, WindowEvidence
 
 STEP = StepInfo(
     stores=frozenset({"objects", "ledger", "registry"}),
-    reads=("features", "label", "drift", "evaluation", "training"),
+    reads=("features", "label", "drift", "evaluation", "training", "gate"),
     memoised=False,
 )
 
@@ -30,134 +30,114 @@ class Inputs(StepModel):
 
 
 class Outputs(StepModel):
-    """The report's key (report.json, drift.html and, with labels, performance.html) and its verdict."""
+    """The report's key and URI (report.json and Evidently's pages), a page to look at, and its verdict.
+
+    `alert` says that somebody should look, whatever the verdict: the window is empty, truncated or stale, or something could
+    not be measured.
+    """
 
     report: str
+    uri: str
     html: str
     verdict: str
+    alert: bool
     reason: str
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Report on the window, and put the report into the ledger.
+    """Report on the window, and put the report into the object store, MLflow and the ledger.
 
-    The reference is what the version that answered most of the window's requests was trained on.
+    The reference is what the version that answered most of the window's requests was trained and tested on.
     An empty window is compared with nothing and judged inconclusive.
+
+    Raises:
+        DataError: the window, or a part of the snapshot, was never committed or was altered.
     """
-    from kilter.core.drift import judge_data_drift, judge_performance
-    from kilter.core.verdict import worst
-    from kilter.stores.parquet import read_table
+    from kilter.stores.windows import read_window
+    from kilter.window_evidence import judge_window
 
     spec = context.spec
-    live = read_table(context.objects, inputs.window, "window.parquet").to_pandas()
-    version = _serving_version(live, context)
-    window, pages = _measure(live, version, inputs.end, context)
-    judgements = [judge_data_drift(window, spec.drift), judge_performance(window, spec.drift)]
-    for judgement in judgements:
+    window = read_window(context.objects, spec, inputs.window)
+    version = _serving_version(window, context)
+    found = judge_window(
+        window,
+        _reference(version, inputs.end, context) if version else None,
+        _earlier(inputs.end, context),
+        spec,
+        context.seed,
+    )
+    for judgement in found.judgements:
         context.log.info("%s %s: %s", judgement.name, judgement.verdict, judgement.reason)
-    verdict = worst(judgement.verdict for judgement in judgements)
-    reason = "; ".join(f"{item.name} {item.verdict}: {item.reason}" for item in judgements)
-    summary = {
-        "verdict": verdict,
-        "reason": reason,
+    summary = _summary(inputs, window, version, found, context)
+    key = _commit(summary, found.pages, context)
+    _log_to_mlflow(key, summary, found, context)
+    context.ledger.record_report(
+        model=spec.name, window_start=inputs.start, window_end=inputs.end, key=key, summary=summary
+    )
+    uri = context.objects.uri(f"{key}/report.json")
+    page = context.objects.uri(f"{key}/drift.html") if "drift.html" in found.pages else uri
+    context.log.info("report: %s", page)
+    if found.alert:
+        context.log.warning("alert: %s", found.reason)
+    return Outputs(report=key, uri=uri, html=page, verdict=found.verdict, alert=found.alert, reason=found.reason)
+
+
+def _serving_version(window: Window, context: StepContext) -> ModelVersion | None:
+    """The version that answered most of the window's requests."""
+    if window.frame.empty:
+        return None
+    return context.registry.version(context.spec.name, int(window.frame["model_version"].mode().iloc[0]))
+
+
+def _reference(version: ModelVersion, end: datetime, context: StepContext) -> Reference:
+    from kilter.drift_report import SCORE
+    from kilter.scores import to_column
+    from kilter.stores.models import load_model, read_part
+    from kilter.window_evidence import Reference
+
+    train, test = (read_part(context.objects, version.snapshot, part) for part in ("train", "test"))
+    scores = load_model(context.objects, version.key).score(test)
+    return Reference(train, test.assign(**{SCORE: to_column(scores)}), _baseline(version, end, context))
+
+
+def _baseline(version: ModelVersion, end: datetime, context: StepContext) -> float | None:
+    """The best that the version has shown before this window."""
+    from kilter.core.metrics import best
+
+    metric = context.spec.evaluation.primary
+    test = [version.metrics[metric]] if metric in version.metrics else []
+    return best(metric, test + context.ledger.qualities(context.spec.name, version.version, end))
+
+
+def _earlier(end: datetime, context: StepContext) -> list[Stretch]:
+    """The volume of the windows before this one, by the newest report on each."""
+    from kilter.core.drift.freshness import Stretch
+
+    rows = context.ledger.reports(context.spec.name, end)
+    return [Stretch(start=row["window_start"], end=row["window_end"], rows=row["summary"]["rows"]) for row in rows]
+
+
+def _summary(
+    inputs: Inputs, window: Window, version: ModelVersion | None, found: WindowEvidence, context: StepContext
+) -> dict[str, Any]:
+    from kilter.core.drift import PERFORMANCE
+
+    baseline = next(item.figures.get("baseline") for item in found.judgements if item.name == PERFORMANCE)
+    return {
+        "verdict": found.verdict,
+        "alert": found.alert,
+        "reason": found.reason,
         "version": version.version if version else None,
         "window": inputs.window,
         "start": inputs.start.isoformat(),
         "end": inputs.end.isoformat(),
         "rows": window.rows,
         "labelled": window.labelled,
-        "metric": window.metric,
-        "value": window.value,
-        "baseline": window.baseline,
-        "judgements": [item.model_dump(mode="json") for item in judgements],
+        "metric": context.spec.evaluation.primary,
+        "value": found.value,
+        "baseline": baseline,
+        "judgements": [item.model_dump(mode="json") for item in found.judgements],
     }
-    key = _commit(summary, pages, context)
-    context.ledger.record_report(
-        model=spec.name, window_start=inputs.start, window_end=inputs.end, key=key, summary=summary
-    )
-    page = f"{key}/drift.html" if "drift.html" in pages else f"{key}/report.json"
-    context.log.info("report: %s", context.objects.uri(page))
-    return Outputs(report=key, html=context.objects.uri(page), verdict=verdict, reason=reason)
-
-
-def _serving_version(live: pd.DataFrame, context: StepContext) -> ModelVersion | None:
-    """The version that answered most of the window's requests."""
-    if live.empty:
-        return None
-    return context.registry.version(context.spec.name, int(live["model_version"].mode().iloc[0]))
-
-
-def _measure(
-    live: pd.DataFrame, version: ModelVersion | None, end: datetime, context: StepContext
-) -> tuple[Window, dict[str, bytes]]:
-    from kilter.core.drift import Window
-    from kilter.core.metrics import measure
-    from kilter.drift_report import SCORE, compare_columns, html
-
-    spec = context.spec
-    metric = spec.evaluation.primary
-    labelled = live[live[spec.label.column].notna()]
-    columns: dict[str, ColumnDrift] = {}
-    unmeasured: tuple[str, ...] = ()
-    pages: dict[str, bytes] = {}
-    if version is not None and len(live) >= spec.drift.minimum_rows:
-        snapshot, columns, unmeasured = compare_columns(
-            _sample(live, context), _sample(_part(version, "train", context), context), spec
-        )
-        pages["drift.html"] = html(snapshot)
-        pages |= _performance_page(labelled, version, context)
-    value = measure([metric], labelled[spec.label.column].to_numpy(float), labelled[SCORE].to_numpy(float)).get(metric)
-    return (
-        Window(
-            rows=len(live),
-            labelled=len(labelled),
-            null_shares={name: float(live[name].isna().mean()) for name in spec.features.names} if len(live) else {},
-            columns=columns,
-            unmeasured=unmeasured,
-            metric=metric,
-            value=value,
-            baseline=_baseline(version, metric, end, context) if version else None,
-        ),
-        pages,
-    )
-
-
-def _baseline(version: ModelVersion, metric: str, end: datetime, context: StepContext) -> float | None:
-    """The best that the version has shown before this window."""
-    from kilter.core.metrics import best
-
-    test = [version.metrics[metric]] if metric in version.metrics else []
-    return best(metric, test + context.ledger.qualities(context.spec.name, version.version, end))
-
-
-def _performance_page(labelled: pd.DataFrame, version: ModelVersion, context: StepContext) -> dict[str, bytes]:
-    from kilter.drift_report import SCORE, compare_performance, html
-    from kilter.stores.models import load_model
-
-    label = context.spec.label.column
-    if labelled[label].nunique() < 2:
-        return {}
-    test = _part(version, "test", context)
-    model = load_model(context.objects, version.key)
-    reference = test.assign(**{SCORE: model.score(test)})
-    current = labelled.astype({label: int})
-    return {
-        "performance.html": html(
-            compare_performance(_sample(current, context), _sample(reference, context), context.spec)
-        )
-    }
-
-
-def _part(version: ModelVersion, part: Any, context: StepContext) -> pd.DataFrame:
-    from kilter.stores.models import read_part
-
-    return read_part(context.objects, version.snapshot, part)
-
-
-def _sample(frame: pd.DataFrame, context: StepContext) -> pd.DataFrame:
-    """At most `drift.sample` rows, the same ones each time."""
-    size = min(len(frame), context.spec.drift.sample)
-    return frame.sample(size, random_state=context.seed)
 
 
 def _commit(summary: dict[str, Any], pages: dict[str, bytes], context: StepContext) -> str:
@@ -173,3 +153,45 @@ def _commit(summary: dict[str, Any], pages: dict[str, bytes], context: StepConte
         context.objects.put(f"{key}/{name}", page)
     context.objects.put(f"{key}/report.json", report)
     return key
+
+
+def _log_to_mlflow(key: str, summary: dict[str, Any], found: WindowEvidence, context: StepContext) -> None:
+    """A run of the model's experiment, beside those of its training."""
+    import json
+    import tempfile
+    from pathlib import Path
+
+    from kilter.stores.registry import ReportRun
+
+    run = ReportRun(
+        model=context.spec.name,
+        name=f"drift {summary['start'][:10]} to {summary['end'][:10]}",
+        report=key,
+        tags={
+            "kind": "drift_report",
+            "verdict": summary["verdict"],
+            "alert": str(summary["alert"]).lower(),
+            "version": str(summary["version"] or ""),
+            "window_start": summary["start"],
+            "window_end": summary["end"],
+            "dag_id": context.run.dag_id,
+            "run_id": context.run.run_id,
+        },
+        metrics=_metrics(summary, found),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, page in found.pages.items():
+            (Path(folder) / name).write_bytes(page)
+        (Path(folder) / "report.json").write_text(json.dumps(summary, indent=1))
+        context.registry.log_report(run, Path(folder))
+
+
+def _metrics(summary: dict[str, Any], found: WindowEvidence) -> dict[str, float]:
+    """Figures that a person would plot over windows."""
+    columns = {
+        f"{item.name}/{name}": figures["value"]
+        for item in found.judgements
+        for name, figures in item.figures.get("columns", {}).items()
+    }
+    known = {summary["metric"]: summary["value"], "rows": summary["rows"], "labelled": summary["labelled"]}
+    return columns | {name: float(value) for name, value in known.items() if value is not None}

@@ -287,6 +287,12 @@ class Ledger:
             raise InputError(f"ledger: model '{model}' has no drift report of a window that ends {end}")
         return str(found[0]["summary"]["window"])
 
+    def reports(self, model: str, before: datetime) -> Sequence[RowMapping]:
+        """The newest report on each window that ended before `before`, oldest window first."""
+        query = select(reports).where(reports.c.model == model, reports.c.window_end < before).order_by(reports.c.id)
+        newest = {row["window_end"]: row for row in self._all(query)}
+        return [newest[end] for end in sorted(newest)]
+
     def qualities(self, model: str, version: int, before: datetime) -> list[float]:
         """What a version's metric was in each window that it served and that ended before `before`."""
         query = select(reports).where(reports.c.model == model, reports.c.window_end < before)

@@ -67,8 +67,21 @@ class PipelineRun(BaseModel):
     """Metrics with a value for each round of the training."""
 
 
+class ReportRun(BaseModel):
+    """A drift report, ready to be shown beside the runs of its model's training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    name: str
+    report: str
+    """The report's key in the object store: one run for each."""
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+
 class Registry(Protocol):
-    """Versions and aliases of models."""
+    """Versions and aliases of models, and the reports on them."""
 
     def register(self, run: PipelineRun, artifacts: Path) -> ModelVersion:
         """Log a pipeline run with the files below `artifacts` and make a new version of it."""
@@ -102,6 +115,9 @@ class Registry(Protocol):
 
     def attach(self, model: str, version: int, folder: Path) -> None:
         """Add the files below `folder` to the artifacts of a version's run; a file that is there is replaced."""
+
+    def log_report(self, run: ReportRun, artifacts: Path) -> str:
+        """Log a drift report with the files below `artifacts`; the same report again is the same run. Returns its id."""
 
 
 class MlflowRegistry:
@@ -213,6 +229,22 @@ class MlflowRegistry:
         with self._faults():
             self._client.log_artifacts(identity, str(folder))
 
+    def log_report(self, run: ReportRun, artifacts: Path) -> str:
+        from mlflow.entities import Metric
+
+        with self._faults():
+            experiment = self._experiment(run.model)
+            found = self._client.search_runs([experiment], f"tags.`{_TAG}report` = '{run.report}'", max_results=1)
+            if found and found[0].info.status == "FINISHED":
+                return str(found[0].info.run_id)
+            tags = {_TAG + key: value for key, value in {"report": run.report, **run.tags}.items()}
+            made = found[0] if found else self._client.create_run(experiment, run_name=run.name, tags=tags)
+            identity = str(made.info.run_id)
+            self._client.log_batch(identity, metrics=[Metric(key, value, 0, 0) for key, value in run.metrics.items()])
+            self._client.log_artifacts(identity, str(artifacts))
+            self._client.set_terminated(identity)
+        return identity
+
     def _get(self, model: str, version: int) -> Any:
         from mlflow.exceptions import MlflowException
 
@@ -260,6 +292,8 @@ class MemoryRegistry:
         self._aliases: dict[tuple[str, str], int] = {}
         self.attached: dict[tuple[str, int], dict[str, bytes]] = {}
         """Files by model and version, then by path."""
+        self.reports: dict[str, tuple[ReportRun, dict[str, bytes]]] = {}
+        """Reports with their files, by key."""
 
     def register(self, run: PipelineRun, artifacts: Path) -> ModelVersion:
         known = self._versions.setdefault(run.model, [])
@@ -304,8 +338,15 @@ class MemoryRegistry:
         self._tags[model, self.version(model, version).version][key] = value
 
     def attach(self, model: str, version: int, folder: Path) -> None:
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        self.attached.setdefault((model, self.version(model, version).version), {}).update(files)
+        self.attached.setdefault((model, self.version(model, version).version), {}).update(_files_below(folder))
+
+    def log_report(self, run: ReportRun, artifacts: Path) -> str:
+        self.reports.setdefault(run.report, (run, _files_below(artifacts)))
+        return f"report-{list(self.reports).index(run.report) + 1}"
+
+
+def _files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _leave_out_feast() -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from kilter.step import Result
@@ -111,6 +112,14 @@ def test_a_missing_engine_is_a_clear_error_and_no_other_runtime_is_taken(
         operator.execute.__wrapped__(operator, context())
     assert not isinstance(caught.value, AirflowFailException)
     assert not (home / "store/begun").exists()
+
+
+def test_the_events_of_a_tasks_assets_carry_what_the_step_tells(home: Path) -> None:
+    batch = Asset("waiting.batch")
+    events = {batch: SimpleNamespace(extra={})}
+    operator = extract(2000, 2001, outlets=[batch], tells=["batch"])
+    outputs = operator.execute.__wrapped__(operator, context() | {"outlet_events": events})
+    assert events[batch].extra == {"batch": outputs["batch"]}
 
 
 def test_a_task_whose_fact_does_not_hold_is_skipped_and_says_which() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from kilter.errors import InputError
+from kilter.stores.models import load_model
 from kilter.stores.parquet import frame_to_parquet
 
 from .conftest import Rides
@@ -27,14 +29,14 @@ def live(rides: Any, day: int, dearer: float = 0.0, reversed_: bool = False) -> 
     )
 
 
-def serve(rides: Any, day: int, frame: pd.DataFrame, version: int = 1) -> None:
-    """Log what a model that scores by the fare would have answered."""
-    score = (frame.fare - frame.fare.min()) / (frame.fare.max() - frame.fare.min())
+def serve(rides: Any, day: int, frame: pd.DataFrame, scored: pd.DataFrame | None = None) -> None:
+    """Log requests and what version 1 answers to them, or to other rows in their place."""
+    score = load_model(rides.objects, rides.registry.version("rides", 1).key).score(frame if scored is None else scored)
     rows = frame[["ride_id", "started_at", "fare", "zone"]].assign(
         request_id="r",
         logged_at=pd.Timestamp("2024-02-01T00:00:00Z"),
         role="champion",
-        model_version=version,
+        model_version=1,
         digest="d",
         score=score,
     )
@@ -104,7 +106,7 @@ def test_dearer_rides_are_data_drift_but_quality_that_held_outranks_it(world: An
     world.change_spec(lambda text: text.replace("share: 0.5", "share: 0.4"))
     frame = live(world, 3, dearer=100)
     world.ingest(3, frame)
-    serve(world, 3, frame)
+    serve(world, 3, frame, scored=live(world, 3))
     outputs = report(world, 3)
     assert "data_drift failed: 1 of 2 columns drifted (50%): fare" in outputs.reason
     assert world.act("arbitrate", report=outputs.report).action == "wait"
@@ -123,6 +125,40 @@ def test_a_column_that_went_empty_is_drift_and_not_a_fault(world: Any) -> None:
     serve(world, 3, frame.assign(zone=None))
     outputs = report(world, 3)
     assert "null share beyond 50% allowed: zone 100%" in outputs.reason
+
+
+def test_a_truncated_window_alerts_and_its_drift_is_doubted(world: Any) -> None:
+    for day, rows in ((3, 480), (4, 200)):
+        frame = live(world, day, dearer=100 * (day - 3))
+        world.ingest(day, frame)
+        serve(world, day, frame[-rows:], scored=live(world, day)[-rows:])
+        outputs = report(world, day)
+    assert (outputs.verdict, outputs.alert) == ("inconclusive", True)
+    assert "freshness inconclusive: truncated: 200 rows of 480 usual ones, 41.67 % < 50 %" in outputs.reason
+    assert "data_drift inconclusive: the window cannot be trusted" in outputs.reason
+
+
+def test_a_report_is_a_run_in_mlflow_with_its_pages_and_figures(world: Any) -> None:
+    frame = live(world, 3)
+    world.ingest(3, frame)
+    serve(world, 3, frame)
+    outputs = report(world, 3)
+    report(world, 3)
+    ((key, (run, files)),) = world.registry.reports.items()
+    assert (key, run.tags["kind"], run.tags["verdict"], run.tags["version"]) == (
+        outputs.report,
+        "drift_report",
+        "passed",
+        "1",
+    )
+    assert {"data_drift/fare", "prediction_drift/score", "roc_auc", "rows"} <= set(run.metrics)
+    for name in ("drift", "predictions", "performance"):
+        assert b"<html" in files[f"{name}.html"]
+        assert json.loads(files[f"{name}.json"])["metrics"]
+    assert (
+        json.loads(files["report.json"])["judgements"]
+        == json.loads(world.objects.get(f"{key}/report.json"))["judgements"]
+    )
 
 
 def test_an_unknown_report_is_refused(world: Any) -> None:
