@@ -396,7 +396,7 @@ class PredictionParity(Section):
     """Training code, online store and server on the same rows: how far their scores may differ."""
 
     rows: Annotated[Integer, Field(ge=1)] = 200
-    tolerance: Annotated[Number, Field(gt=0)] = 1e-5
+    tolerance: Annotated[Number, Field(gt=0, description="of a regression as a share of the largest score")] = 1e-5
 
 
 class ServingFitness(Section):

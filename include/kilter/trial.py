@@ -16,8 +16,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 
+from kilter.encoding import Signature
 from kilter.errors import UnavailableError
+from kilter.scores import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +29,8 @@ BATCH = 100
 """Rows of a request with many."""
 _TIMEOUT = 10.0
 _POLL = 0.1
+_ROUNDING = 1e-3
+"""How far probabilities of all classes, each computed in float32, may be from 1 together."""
 
 
 class GoneError(UnavailableError):
@@ -127,22 +132,37 @@ def body_of(rows: pd.DataFrame, names: Sequence[str]) -> bytes:
     return json.dumps({"dataframe_split": table}, allow_nan=False).encode()
 
 
-def scores_of(answer: Any, rows: int) -> list[float]:
-    """The predictions of an answer.
+def scores_of(answer: Any, rows: int, signature: Signature) -> Scores:
+    """The predictions of an answer, shape (rows,), or (rows, classes) of several classes.
 
     Raises:
-        ValueError: they are not one finite number in [0, 1] a row; says what they are instead.
+        ValueError: they are not one score of the signature's task a row: a finite number, in [0, 1] where it is a
+            probability, or as many of these as there are classes; says what they are instead.
     """
     scores = answer.get("predictions") if isinstance(answer, dict) else None
     if not isinstance(scores, list) or len(scores) != rows:
         found = f"{len(scores)} of them" if isinstance(scores, list) else repr(scores)
         raise ValueError(f"predictions: got {found} for {rows} rows")
     for score in scores:
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise ValueError(f"predictions: got {score!r}, which is no finite number")
-        if not 0 <= score <= 1:
-            raise ValueError(f"predictions: got {score!r}, which is not in [0, 1]")
-    return [float(score) for score in scores]
+        if fault := _fault(score, signature):
+            raise ValueError(f"predictions: got {score!r}: {fault}")
+    return np.array(scores, dtype=np.float64)
+
+
+def _fault(score: Any, signature: Signature) -> str:
+    """Why a score is none of the signature's task; empty where it is one."""
+    classes = len(signature.classes)
+    numbers = score if classes else [score]
+    if not isinstance(numbers, list) or len(numbers) != max(1, classes):
+        return f"no list of {classes} numbers, one a class"
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            return f"{number!r} is no finite number"
+        if signature.task != "regression" and not 0 <= number <= 1:
+            return f"{number!r} is not in [0, 1]"
+    if classes and not math.isclose(sum(numbers), 1, abs_tol=_ROUNDING):
+        return f"the sum is {sum(numbers):g} and not 1"
+    return ""
 
 
 def _series(text: str) -> Iterator[tuple[str, float]]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kilter.core.gate.prediction_parity import Online, Probes, Row, Served
     from kilter.core.verdict import Judgement
     from kilter.holdout import Facts, Holdout
+    from kilter.scores import Scores, Vector
     from kilter.spec import ModelSpec
     from kilter.stores.models import Model
-    from kilter.trainers import Vector
     from kilter.trial import TrialServer
 
     Mask = npt.NDArray[np.bool_]
@@ -59,10 +59,12 @@ def _judge(server: TrialServer, holdout: Holdout, context: StepContext) -> Judge
     if asked.empty:
         rows = holdout.frame.tail(wanted.rows).reset_index(drop=True)
         whole = np.zeros(len(rows), dtype=bool)
-        return judge(Online(rows=0), _served(rows, whole, model, server, holdout.facts, context), wanted)
+        return judge(
+            Online(rows=0), _served(rows, whole, model, server, holdout.facts, context), wanted, model.signature.task
+        )
     offline = context.features.historical(asked)
     there, online = _online(offline, model, context)
-    return judge(online, _served(offline, there, model, server, holdout.facts, context), wanted)
+    return judge(online, _served(offline, there, model, server, holdout.facts, context), wanted, model.signature.task)
 
 
 def _newest(context: StepContext) -> pd.DataFrame:
@@ -119,7 +121,7 @@ def _online(offline: pd.DataFrame, model: Model, context: StepContext) -> tuple[
         newer=int(newer.sum()),
         behind=int(behind.sum()),
         differing=int(cells.any(axis=1).sum()),
-        largest=_largest(model.score(offline[there]), model.score(online[there])) if there.any() else float("nan"),
+        largest=_largest(model, offline[there], online[there]) if there.any() else float("nan"),
         first=first,
     )
 
@@ -133,23 +135,26 @@ def _served(
     """
     import numpy as np
 
-    from kilter.core.gate.prediction_parity import Served
+    from kilter.core.gate.prediction_parity import Served, differences, unit_of
 
-    spec, names = context.spec, model.signature.names
+    spec = context.spec
     waited = server.wait(facts.digest, spec.gate.serving_fitness.ready_within)
     if not waited.ready:
         return Served(rows=len(offline), silent=f"not ready: {waited.last_words}")
-    own, answered = model.score(offline), np.empty(len(offline))
+    own = _own(model, offline)
+    unit = unit_of(own, model.signature.task)
     left_out = online & bool(spec.looked_up)
     try:
-        answered[~left_out] = _ask(server, offline[~left_out], names)
-        answered[left_out] = _ask(server, *_as_sent(offline[left_out], spec))
-        wrong = np.flatnonzero(~(np.abs(own - answered) <= spec.gate.prediction_parity.tolerance))
-        served = Served(rows=len(offline), differing=len(wrong), largest=_largest(own, answered))
+        answered = _answered(offline, left_out, model, server, spec)
+        apart = differences(own, answered, unit)
+        wrong = np.flatnonzero(~(apart <= spec.gate.prediction_parity.tolerance))
+        served = Served(rows=len(offline), differing=len(wrong), largest=float(apart.max()))
         if not wrong.size:
             return served
         place = int(wrong[0])
-        features = _blamed(offline.iloc[[place]], bool(left_out[place]), model, server, spec)
+        number = int(np.abs(own[place] - answered[place]).argmax())
+        allowed = spec.gate.prediction_parity.tolerance * unit
+        features = _blamed(offline.iloc[[place]], bool(left_out[place]), number, allowed, model, server, spec)
     except UnavailableError as error:
         return Served(rows=len(offline), silent=str(error))
     except ValueError as error:
@@ -157,11 +162,22 @@ def _served(
     return served.model_copy(
         update={
             "first": _row(offline, place, context),
-            "own": float(own[place]),
-            "answered": float(answered[place]),
+            "own": float(own[place, number]),
+            "answered": float(answered[place, number]),
             "features": features,
         }
     )
+
+
+def _answered(rows: pd.DataFrame, left_out: Mask, model: Model, server: TrialServer, spec: ModelSpec) -> Scores:
+    """The server's scores; rows of `left_out` are sent without what the server looks up."""
+    import numpy as np
+
+    answered = np.empty((len(rows), max(1, len(model.signature.classes))))
+    for part, (sent, names) in ((~left_out, (rows, model.signature.names)), (left_out, _as_sent(rows, spec))):
+        if part.any():
+            answered[part] = _ask(server, sent[part], names, model)
+    return answered
 
 
 def _as_sent(rows: pd.DataFrame, spec: ModelSpec) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -171,20 +187,38 @@ def _as_sent(rows: pd.DataFrame, spec: ModelSpec) -> tuple[pd.DataFrame, tuple[s
     return rows.assign(**{spec.timestamp: times}), (spec.entity, spec.timestamp, *carried)
 
 
-def _blamed(row: pd.DataFrame, left_out: bool, model: Model, server: TrialServer, spec: ModelSpec) -> tuple[str, ...]:
-    """The features of a row that the server handles otherwise; those it looks up where it is right once sent them."""
+def _blamed(
+    row: pd.DataFrame,
+    left_out: bool,
+    number: int,
+    allowed: float,
+    model: Model,
+    server: TrialServer,
+    spec: ModelSpec,
+) -> tuple[str, ...]:
+    """The features of a row that the server handles otherwise; those it looks up where it is right once sent them.
+
+    Args:
+        number: the one of a row's numbers that is compared.
+        allowed: how far it may differ.
+    """
     from kilter.core.gate.prediction_parity import handled_otherwise
 
-    names, tolerance = model.signature.names, spec.gate.prediction_parity.tolerance
-    if left_out and abs(_ask(server, row, names)[0] - model.score(row)[0]) <= tolerance:
-        return spec.looked_up
-    variants = _variants(row, names)
-    features = handled_otherwise(_probes(model.score(variants)), _probes(_ask(server, variants, names)), tolerance)
-    return tuple(names[feature] for feature in features)
+    names = model.signature.names
+
+    def scored(rows: pd.DataFrame) -> tuple[Vector, Vector]:
+        return _own(model, rows)[:, number], _ask(server, rows, names, model)[:, number]
+
+    if left_out:
+        own, answered = scored(row)
+        if abs(answered[0] - own[0]) <= allowed:
+            return spec.looked_up
+    own, answered = scored(_variants(row, names))
+    return tuple(names[feature] for feature in handled_otherwise(_probes(own), _probes(answered), allowed))
 
 
-def _ask(server: TrialServer, rows: pd.DataFrame, names: tuple[str, ...]) -> Vector:
-    """The server's scores.
+def _ask(server: TrialServer, rows: pd.DataFrame, names: tuple[str, ...], model: Model) -> Scores:
+    """The server's scores, shape (rows, numbers of a score).
 
     Raises:
         ValueError: it refused the rows, or answered something else than scores.
@@ -194,14 +228,19 @@ def _ask(server: TrialServer, rows: pd.DataFrame, names: tuple[str, ...]) -> Vec
 
     from kilter.trial import BATCH, body_of, scores_of
 
-    scores: list[float] = []
+    scores = []
     for start in range(0, len(rows), BATCH):
         batch = rows.iloc[start : start + BATCH]
         answer = server.post(body_of(batch, names))
         if answer.status_code != 200:
             raise ValueError(f"status {answer.status_code}: {answer.text[:300]}")
-        scores += scores_of(answer.json(), len(batch))
-    return np.array(scores)
+        scores.append(scores_of(answer.json(), len(batch), model.signature))
+    return np.concatenate(scores).reshape(len(rows), -1)
+
+
+def _own(model: Model, rows: pd.DataFrame) -> Scores:
+    """The training code's scores, shape (rows, numbers of a score)."""
+    return model.score(rows).reshape(len(rows), -1)
 
 
 def _variants(row: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
@@ -239,7 +278,8 @@ def _shown(value: Any) -> Any:
     return value.isoformat() if isinstance(value, pd.Timestamp) else getattr(value, "item", lambda: value)()
 
 
-def _largest(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    import numpy as np
+def _largest(model: Model, offline: pd.DataFrame, online: pd.DataFrame) -> float:
+    from kilter.core.gate.prediction_parity import differences, unit_of
 
-    return float(np.abs(one - other).max())
+    own = _own(model, offline)
+    return float(differences(own, _own(model, online), unit_of(own, model.signature.task)).max())

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
     from kilter.core.gate.serving_fitness import Seen
     from kilter.core.verdict import Judgement
+    from kilter.encoding import Signature
     from kilter.holdout import Facts
     from kilter.trial import TrialServer
 
-STEP = StepInfo(reads=("gate", "features", "label", "timestamp", "training"), memoised=False)
+STEP = StepInfo(
+    reads=("gate", "features", "task", "label", "entity", "timestamp", "training"),
+    memoised=False,
+)
 Inputs = ServerInputs
 _LOAD_ROWS = 1000
 """Rows of the holdout that the load's requests carry, one each, in turn."""
@@ -49,20 +53,22 @@ def _judge(server: TrialServer, facts: Facts, rows: pd.DataFrame, context: StepC
 def _measure(server: TrialServer, version: int, rows: pd.DataFrame, context: StepContext) -> Seen:
     """Everything up to the point where the server ends, if it does."""
     from kilter.core.gate.serving_fitness import Seen
+    from kilter.encoding import Signature
     from kilter.load import offer
     from kilter.trial import GoneError, body_of
 
     spec, wanted = context.spec, context.spec.gate.serving_fitness
+    signature = Signature.of(spec)
     seen: dict[str, Any] = {"ready_after": float("nan")}
     doing = "it told how long it took to be ready"
     try:
         seen["ready_after"] = _ready_after(server.metrics(), spec.name, version)
         doing = "it answered its first requests"
-        seen["wrong_answers"] = _wrong_answers(server, version, rows, spec.features.names)
+        seen["wrong_answers"] = _wrong_answers(server, version, rows, signature)
         doing = "it was sent malformed requests"
         seen["malformed"] = _malformed(server, rows, context)
-        seen["wrong_answers"] += _wrong_answers(server, version, rows, spec.features.names, " after malformed requests")
-        bodies = [body_of(rows.iloc[[place]], spec.features.names) for place in range(len(rows))]
+        seen["wrong_answers"] += _wrong_answers(server, version, rows, signature, " after malformed requests")
+        bodies = [body_of(rows.iloc[[place]], signature.names) for place in range(len(rows))]
         doing = f"it was sent {wanted.rate:g} requests/s"
         load = offer(server.url, bodies, wanted.rate, wanted.duration)
         seen |= {"latencies": tuple(load.latencies), "late": tuple(load.late), "failures": load.failures}
@@ -80,25 +86,25 @@ def _ready_after(metrics: Mapping[str, float], model: str, version: int) -> floa
 
 
 def _wrong_answers(
-    server: TrialServer, version: int, rows: pd.DataFrame, names: tuple[str, ...], when: str = ""
+    server: TrialServer, version: int, rows: pd.DataFrame, signature: Signature, when: str = ""
 ) -> tuple[str, ...]:
     """What is wrong with the answers to one row and to a batch."""
     from kilter.trial import BATCH
 
     batches = [rows.head(1), rows.head(BATCH)]
-    problems = [(len(batch), _problem(server, version, batch, names)) for batch in batches]
+    problems = [(len(batch), _problem(server, version, batch, signature)) for batch in batches]
     return tuple(f"the answer to {count} rows{when}: {problem}" for count, problem in problems if problem)
 
 
-def _problem(server: TrialServer, version: int, rows: pd.DataFrame, names: tuple[str, ...]) -> str:
+def _problem(server: TrialServer, version: int, rows: pd.DataFrame, signature: Signature) -> str:
     from kilter.trial import SilentError, body_of, scores_of
 
     try:
-        answer = server.post(body_of(rows, names))
+        answer = server.post(body_of(rows, signature.names))
         if answer.status_code != 200:
             return f"status {answer.status_code}: {answer.text[:300]}"
         content = answer.json()
-        scores_of(content, len(rows))
+        scores_of(content, len(rows), signature)
     except (SilentError, ValueError) as error:
         return str(error)
     if content.get("model_version") != version:

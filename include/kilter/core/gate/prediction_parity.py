@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from kilter.core.verdict import Judgement, Measured, judge_measured
 from kilter.encoding import Matrix
-from kilter.spec import PredictionParity
+from kilter.scores import Scores, Vector
+from kilter.spec import PredictionParity, Task
 
 NAME = "prediction_parity"
-
-Vector = npt.NDArray[np.float64]
 
 
 class Row(BaseModel):
@@ -49,7 +48,7 @@ class Online(BaseModel):
         newer: of them, those whose entity has moved on online; they are left out.
         behind: those that are not online, or only with an older event.
         differing: those that are online and differ in some feature.
-        largest: greatest difference of scores, NaN without a row to compare.
+        largest: greatest of the `differences` of scores, NaN without a row to compare.
         first: the first value that differs.
     """
 
@@ -69,8 +68,8 @@ class Served(BaseModel):
     Args:
         rows: rows sent.
         differing: those with a score beyond the tolerance.
-        largest: greatest difference of scores, NaN where the server gave none.
-        first: the first row that differs, with both scores.
+        largest: greatest of the `differences` of scores, NaN where the server gave none.
+        first: the first row that differs, with both scores; of several classes that which differs most.
         features: those that the server handles otherwise, found on the first row.
         refused: what the server said instead of a score.
         silent: why it could not be asked.
@@ -89,21 +88,24 @@ class Served(BaseModel):
     silent: str = ""
 
 
-def judge(online: Online, served: Served, wanted: PredictionParity) -> Judgement:
+def judge(online: Online, served: Served, wanted: PredictionParity, task: Task = "binary") -> Judgement:
     """Judge both comparisons. A row that is behind or differs is a failure, also where the model does not mind it.
 
     Nothing of the newest interval online, or each entity newer than its row, is inconclusive; what the server answers
     is judged all the same.
     """
+    difference = "largest difference of scores"
+    if task == "regression":
+        difference += " as a share of the largest"
     figures = {"online": online.model_dump(mode="json"), "served": served.model_dump(mode="json")}
     unknown = _incomparable(online)
     measured = [] if unknown else [_at_most("rows that differ online", online.behind + online.differing, 0)]
     if not unknown and online.behind + online.newer < online.rows:
-        measured.append(_at_most("online, largest difference of scores", online.largest, wanted.tolerance))
+        measured.append(_at_most(f"online, {difference}", online.largest, wanted.tolerance))
     if served.refused:
         measured.append(_at_most("rows that the server refused", 1, 0))
     else:
-        measured.append(_at_most("served, largest difference of scores", served.largest, wanted.tolerance))
+        measured.append(_at_most(f"served, {difference}", served.largest, wanted.tolerance))
     judged = judge_measured(NAME, measured, figures, [unknown] if unknown else [])
     return judged.model_copy(update={"reason": "; ".join([*_causes(online, served), judged.reason])})
 
@@ -123,6 +125,30 @@ def differing_cells(offline: Matrix, online: Matrix) -> npt.NDArray[np.bool_]:
     """Where two encoded matrices of one shape differ; missing equals missing."""
     unequal = ~((offline == online) | (np.isnan(offline) & np.isnan(online)))
     return np.asarray(unequal, dtype=np.bool_)
+
+
+def unit_of(own: Scores, task: Task) -> float:
+    """What differences of scores are counted in: 1 of probabilities; of a regression the largest score of all rows.
+
+    A float32, in which models compute, keeps seven digits, so that what is much of a difference depends on the scores.
+
+    >>> unit_of(np.array([0.2, 0.4]), "binary"), unit_of(np.array([-200.0, 40.0]), "regression")
+    (1.0, 200.0)
+    """
+    return (float(np.abs(own).max()) or 1.0) if task == "regression" else 1.0
+
+
+def differences(own: Scores, other: Scores, unit: float) -> Vector:
+    """How far the scores of each row differ, of several classes the greatest difference; shape (rows,).
+
+    Args:
+        own, other: shape (rows, numbers of a score).
+
+    >>> differences(np.array([[0.2, 0.5, 0.3]]), np.array([[0.2, 0.25, 0.55]]), 1.0).tolist()
+    [0.25]
+    """
+    apart: Vector = np.abs(own - other).max(axis=1) / unit
+    return apart
 
 
 class Probes(NamedTuple):

@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from kilter.core.gate.prediction_parity import Online, OnlineCell, Row, Served, differing_cells, judge
+from kilter.core.gate.prediction_parity import (
+    Online,
+    OnlineCell,
+    Row,
+    Served,
+    differences,
+    differing_cells,
+    judge,
+    unit_of,
+)
 from kilter.core.verdict import Verdict
 from kilter.spec import PredictionParity
 
@@ -70,6 +79,20 @@ def test_a_server_that_differs_fails_also_when_nothing_is_online_to_compare() ->
 
 def test_some_newer_and_the_rest_behind_is_a_failure() -> None:
     assert judge(Online(rows=10, newer=4, behind=6), SERVED, WANTED).verdict is Verdict.FAILED
+
+
+def test_a_regression_is_judged_by_shares_of_its_largest_score() -> None:
+    own, answered = np.array([[2000.0], [-3.0]]), np.array([[2001.0], [-3.0]])
+    apart = differences(own, answered, unit_of(own, "regression"))
+    assert apart.tolist() == [0.0005, 0.0]
+    judged = judge(ONLINE, Served(rows=2, largest=float(apart.max())), WANTED, "regression")
+    assert judged.verdict is Verdict.PASSED
+    assert "served, largest difference of scores as a share of the largest 0.0005 <= 0.001" in judged.reason
+
+
+def test_scores_that_are_all_zero_are_compared_as_they_are() -> None:
+    nothing = np.zeros((3, 1))
+    assert differences(nothing, nothing + 0.5, unit_of(nothing, "regression")).tolist() == [0.5] * 3
 
 
 def test_missing_equals_missing_and_nothing_else() -> None:
