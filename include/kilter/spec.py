@@ -528,10 +528,28 @@ class Drift(Section):
 
 
 class Arbiter(Section):
-    """When evidence leads to a retraining. All times are event time."""
+    """When evidence leads to a training, and what it may cost. All times are event time."""
 
-    cooldown: Duration = timedelta(days=30)
+    cooldown: Annotated[Duration, Field(description="one training is earned in each")] = timedelta(days=30)
+    saved: Annotated[Integer, Field(ge=1, le=100, description="trainings earned and kept; 1 is a plain cooldown")] = 1
     minimum_new_labels: Annotated[Integer, Field(ge=0)] = 1000
+    growth: Annotated[
+        Number | None, Field(gt=1, description="labels that grew so many times are worth a training; null: never")
+    ] = 2.0
+    worthwhile: Annotated[
+        Number, Field(gt=0, lt=1, description="expected gain of a training, as a share of an uninformed guess's loss")
+    ] = 0.02
+    cost_of_training: Annotated[Number | None, Field(gt=0, description="of one, in any currency")] = None
+    cost_of_error: Annotated[
+        Number | None,
+        Field(gt=0, description="of one answer that an uninformed guess would lose, in the same currency"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _both_costs(self) -> Arbiter:
+        if (self.cost_of_training is None) != (self.cost_of_error is None):
+            raise ValueError("cost_of_training and cost_of_error are weighed against each other: give both or none")
+        return self
 
 
 class Resources(Section):

@@ -1,74 +1,274 @@
-"""The arbiter: evidence and the past in, one decision with its reason out."""
+"""The arbiter: evidence and the past in, one decision with its reason out.
+
+Everything that may lead to a training or to an earlier model goes through `decide`: drift, decayed quality, new data, the
+schedule, a changed environment and a person. It is the same function in production and in a backtest.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from kilter.core.verdict import Judgement, Verdict
+from kilter.core.verdict import Judgement, Measured, Verdict
 from kilter.spec import Arbiter
 
-Action = Literal["retrain", "wait"]
+Action = Literal["retrain", "redeploy", "wait"]
+Trigger = Literal["drift", "schedule", "new_data", "environment", "person"]
+ScopeKind = Literal["all", "recent", "regime"]
+
+DATA_DRIFT = "data_drift"
+PERFORMANCE = "performance"
+DECAY = "decay"
+WORTH = "worth"
+
+_SLOWEST = 4
+"""At most 2 ** _SLOWEST times the cooldown passes before a training is tried again, however often it gained nothing."""
 
 
-class Evidence(BaseModel):
-    """What is known at an event time. `new_labels` counts those since the last training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    event_time: datetime
-    data_drift: Judgement
-    performance: Judgement
-    new_labels: int
-    last_training: datetime | None
-    """Event time up to which the newest version was trained; None before the first."""
-
-
-class Decision(BaseModel):
-    """What to do, and why in words."""
+class Facts(BaseModel):
+    """Base of what goes into a decision and comes out of it: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    action: Action
+
+class Scope(Facts):
+    """What to train on: all history, what came since the last change, or the stretches of one regime."""
+
+    kind: ScopeKind = "all"
+    spans: tuple[tuple[datetime, datetime], ...] = ()
+    """Stretches `[start, end)` of event time; none means all of it."""
+    reason: str = "nothing speaks against any of it"
+
+
+class Rival(Facts):
+    """An earlier model beside the champion.
+
+    `passed`: a clear match, surely better than the champion and as good as it once was. `inconclusive`: better, but
+    not surely or not as good as it was. `failed`: no better. `error`: could not be compared.
+    """
+
+    version: int
+    basis: Literal["labels", "fingerprint"]
+    """`labels`: scored on the newest labelled rows; `fingerprint`: its regime's distributions match the newest rows'."""
+    verdict: Verdict
+    reason: str
+    gain: Measured | None = None
+    """How much less it loses than the champion, or how near its regime is."""
+
+
+class Wish(Facts):
+    """What a person asks for."""
+
+    action: Literal["retrain", "redeploy"]
+    version: int | None = None
     reason: str
 
 
+class Evidence(Facts):
+    """What is known at an event time."""
+
+    event_time: datetime
+    trigger: Trigger = "drift"
+    wish: Wish | None = None
+    judgements: tuple[Judgement, ...] = ()
+    """By name: `data_drift`, `performance`, `decay`, `worth` and others that a report holds.
+
+    `decay` fails when the champion surely became worse than it was; `worth` fails when waiting surely costs more than a
+    training. Others are told, and do not decide."""
+    rivals: tuple[Rival, ...] = ()
+    scope: Scope = Scope()
+    new_labels: int = 0
+    """Labelled rows since the last training."""
+    trained_labels: int = 0
+    """Labelled rows of the same scope that were known at the last training."""
+    trainings: tuple[datetime, ...] = ()
+    """Event times of the trainings so far, oldest first; those that were decided and have not ended count."""
+    in_vain: int = 0
+    """How many of the last trainings in a row gained nothing."""
+    under_way: str | None = None
+    """The retraining that has not ended, in words; None without one."""
+    returning: str | None = None
+    """The rollout that is under way, in words: nothing is brought back meanwhile."""
+
+
+class Decision(Facts):
+    """What to do, and why in words."""
+
+    action: Action
+    reason: str
+    version: int | None = None
+    """redeploy: the version that shall be champion again."""
+    scope: Scope | None = None
+    """retrain: what to train on."""
+    alert: bool = False
+    """Whether a person should look: something could not be told, or not be done."""
+
+
 def decide(evidence: Evidence, policy: Arbiter) -> Decision:
-    """Decide whether to retrain.
+    """Decide what to do.
 
-    Labels outrank distributions: a window whose quality held is left alone however far its columns
-    moved, and drift alone counts only while labels are too few to tell. A reason to retrain still
-    waits for the cooldown and for enough new labels; *why not* is said as carefully as why.
+    | first that holds                                             | decision                                   |
+    | ------------------------------------------------------------ | ------------------------------------------ |
+    | a person asks, and nothing of the kind is under way          | what the person asks                       |
+    | a retraining is under way                                    | wait: this is folded into it               |
+    | an earlier model is a clear match                            | redeploy it                                |
+    | a cause to train, and nothing against it                     | retrain                                    |
+    | an earlier model is better than a champion that decayed, and no training may begin | redeploy it          |
+    | else                                                         | wait, with the cause and what is against it |
+
+    A cause is: quality that surely decayed; drifted columns while quality is unknown; waiting that surely costs more
+    than a training; labels grown by `growth`; an environment that changed; the schedule. Labels outrank distributions:
+    a window whose quality held is left alone, however far its columns moved. Against it are trainings not yet earned
+    (`cooldown`, `saved`), longer pauses after trainings in vain, and too few new labels.
     """
-    cause = _cause(evidence)
+    if evidence.wish is not None:
+        return _granted(evidence, evidence.wish)
+    if evidence.under_way is not None:
+        alarm = next(_causes(evidence, policy), "no reason to retrain")
+        return _wait(evidence, f"{alarm}; folded into {evidence.under_way}")
+    returning = _clear(evidence.rivals)
+    if returning is not None and evidence.returning is None:
+        return Decision(action="redeploy", version=returning.version, reason=returning.reason)
+    cause = next(_causes(evidence, policy), None)
     if cause is None:
-        return Decision(action="wait", reason=f"no reason to retrain: {_calm(evidence)}")
-    hindrance = _hindrance(evidence, policy)
-    if hindrance is not None:
-        return Decision(action="wait", reason=f"{cause}; but {hindrance}")
-    return Decision(action="retrain", reason=cause)
+        return _wait(evidence, f"no reason to retrain: {_calm(evidence)}")
+    against = _against(evidence, policy)
+    if against is None:
+        return _retrain(evidence, cause)
+    second = _better(evidence)
+    if second is not None and evidence.returning is None:
+        return Decision(
+            action="redeploy",
+            version=second.version,
+            reason=f"{cause}; {against}; meanwhile {second.reason}",
+            alert=True,
+        )
+    return _wait(evidence, f"{cause}; but {against}")
 
 
-def _cause(evidence: Evidence) -> str | None:
-    if evidence.performance.verdict is Verdict.FAILED:
-        return f"quality decayed: {evidence.performance.reason}"
-    unknown = evidence.performance.verdict in {Verdict.INCONCLUSIVE, Verdict.ERROR}
-    if unknown and evidence.data_drift.verdict is Verdict.FAILED:
-        return f"data drifted and quality is unknown: {evidence.data_drift.reason} ({evidence.performance.reason})"
-    return None
+def earned(trainings: Sequence[datetime], now: datetime, cooldown: timedelta, saved: int) -> float:
+    """How many trainings may begin now: one is earned in each `cooldown`, and up to `saved` are kept.
+
+    A token bucket, full before the first training; with `saved` 1 it is a plain cooldown.
+
+    >>> from datetime import UTC
+    >>> days = [datetime(2013, 1, day, tzinfo=UTC) for day in (1, 4, 7)]
+    >>> earned(days[:1], days[1], timedelta(days=6), 1), earned(days[:1], days[2], timedelta(days=6), 1)
+    (0.5, 1.0)
+    """
+    tokens, before = float(saved), None
+    for training in sorted(trainings):
+        tokens = max(_grown(tokens, before, training, cooldown, saved) - 1, 0.0)
+        before = training
+    return _grown(tokens, before, now, cooldown, saved)
+
+
+def _grown(tokens: float, before: datetime | None, now: datetime, cooldown: timedelta, saved: int) -> float:
+    if before is None or not cooldown:
+        return float(saved)
+    return min(float(saved), tokens + max((now - before) / cooldown, 0.0))
+
+
+def _granted(evidence: Evidence, wish: Wish) -> Decision:
+    if wish.action == "retrain":
+        if evidence.under_way is not None:
+            return _wait(evidence, f"{wish.reason}; folded into {evidence.under_way}", alert=True)
+        return Decision(action="retrain", scope=evidence.scope, reason=f"asked for: {wish.reason}")
+    if evidence.returning is not None:
+        return _wait(evidence, f"{wish.reason}; but {evidence.returning}", alert=True)
+    return Decision(action="redeploy", version=wish.version, reason=f"asked for: {wish.reason}")
+
+
+def _retrain(evidence: Evidence, cause: str) -> Decision:
+    unsure = [rival for rival in evidence.rivals if rival.verdict is Verdict.INCONCLUSIVE]
+    told = [cause, *(f"no earlier model is a clear match: {rival.reason}" for rival in unsure[:1])]
+    told.append(f"trained on {evidence.scope.kind}: {evidence.scope.reason}")
+    return Decision(action="retrain", scope=evidence.scope, reason="; ".join(told))
+
+
+def _wait(evidence: Evidence, reason: str, alert: bool = False) -> Decision:
+    faults = [item for item in evidence.judgements if item.verdict is Verdict.ERROR]
+    untold = bool(evidence.judgements) and all(item.verdict is Verdict.INCONCLUSIVE for item in evidence.judgements)
+    return Decision(action="wait", reason=reason, alert=alert or bool(faults) or untold)
+
+
+def _causes(evidence: Evidence, policy: Arbiter) -> Iterator[str]:
+    found = {item.name: item for item in evidence.judgements}
+    for name, words in (
+        (PERFORMANCE, "quality decayed"),
+        (DECAY, "quality decayed"),
+        (WORTH, "a training is worth it"),
+    ):
+        if name in found and found[name].verdict is Verdict.FAILED:
+            yield f"{words}: {found[name].reason}"
+    if _quality_unknown(evidence) and DATA_DRIFT in found and found[DATA_DRIFT].verdict is Verdict.FAILED:
+        yield f"data drifted and quality is unknown: {found[DATA_DRIFT].reason}"
+    if evidence.trigger == "environment":
+        yield "the environment changed since the last training"
+    if evidence.trigger == "schedule":
+        yield "the schedule asks for a training"
+    known = evidence.trained_labels + evidence.new_labels
+    if policy.growth is not None and evidence.trained_labels and known >= policy.growth * evidence.trained_labels:
+        yield (
+            f"labels grew {known / evidence.trained_labels:.2g} times since the last training ({evidence.trained_labels} "
+            f"to {known}), {policy.growth:g} or more is worth one"
+        )
+
+
+def _quality_unknown(evidence: Evidence) -> bool:
+    told = [item.verdict for item in evidence.judgements if item.name in (PERFORMANCE, DECAY)]
+    return all(verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR) for verdict in told)
 
 
 def _calm(evidence: Evidence) -> str:
-    return f"quality {evidence.performance.verdict} ({evidence.performance.reason}), data drift {evidence.data_drift.verdict} ({evidence.data_drift.reason})"
+    return (
+        "; ".join(f"{item.name} {item.verdict} ({item.reason})" for item in evidence.judgements) or "nothing is known"
+    )
 
 
-def _hindrance(evidence: Evidence, policy: Arbiter) -> str | None:
-    if evidence.last_training is not None:
-        since = evidence.event_time - evidence.last_training
-        if since < policy.cooldown:
-            return f"the last training was {since.days} days ago, less than the cooldown of {policy.cooldown.days}"
+def _against(evidence: Evidence, policy: Arbiter) -> str | None:
+    now, last = evidence.event_time, max(evidence.trainings, default=None)
+    if last is not None and evidence.in_vain:
+        pause = policy.cooldown * 2 ** min(evidence.in_vain - 1, _SLOWEST)
+        if now - last < pause:
+            times = "training" if evidence.in_vain == 1 else f"{evidence.in_vain} trainings"
+            return f"the last {times} gained nothing, so the next one waits {_days(pause)}, of which {_days(now - last)} are over"
+    if earned(evidence.trainings, now, policy.cooldown, policy.saved) < 1:
+        since = _days(now - last) if last is not None else "0 days"
+        return f"the last training was {since} ago, and one is earned in each cooldown of {_days(policy.cooldown)}"
     if evidence.new_labels < policy.minimum_new_labels:
         return f"{evidence.new_labels} new labels < {policy.minimum_new_labels} needed"
     return None
+
+
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):.3g} days"
+
+
+def _clear(rivals: Sequence[Rival]) -> Rival | None:
+    """The clear match that gains most; labels outrank fingerprints."""
+    return max((rival for rival in rivals if rival.verdict is Verdict.PASSED), key=_rank, default=None)
+
+
+def _better(evidence: Evidence) -> Rival | None:
+    """An earlier model that is surely better by labels, though not as good as it was."""
+    found = [
+        rival
+        for rival in evidence.rivals
+        if rival.verdict is Verdict.INCONCLUSIVE and rival.basis == "labels" and _surely_gains(rival)
+    ]
+    return max(found, key=_rank, default=None)
+
+
+def _surely_gains(rival: Rival) -> bool:
+    return rival.gain is not None and rival.gain.low is not None and rival.gain.low > rival.gain.bound
+
+
+def _rank(rival: Rival) -> tuple[bool, float]:
+    """By labels first; then by the least gain that is sure."""
+    if rival.gain is None:
+        return rival.basis == "labels", 0.0
+    return rival.basis == "labels", rival.gain.low if rival.gain.low is not None else rival.gain.value

@@ -52,27 +52,24 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
 def _gather(report: Any, context: StepContext) -> Evidence:
     from kilter.core.arbiter import Evidence
-    from kilter.core.drift import DATA_DRIFT, PERFORMANCE
     from kilter.core.verdict import Judgement
 
-    judged = {item["name"]: Judgement.model_validate(item) for item in report["summary"]["judgements"]}
-    last = _last_training(context)
+    trainings = _trainings(context)
     return Evidence(
         event_time=report["window_end"],
-        data_drift=judged[DATA_DRIFT],
-        performance=judged[PERFORMANCE],
-        new_labels=context.ledger.labels_between(context.spec.name, last, report["window_end"]),
-        last_training=last,
+        judgements=tuple(Judgement.model_validate(item) for item in report["summary"]["judgements"]),
+        new_labels=context.ledger.labels_between(context.spec.name, max(trainings, default=None), report["window_end"]),
+        trainings=trainings,
     )
 
 
-def _last_training(context: StepContext) -> datetime | None:
-    """Up to when the newest version, or a retraining already decided on, learns."""
+def _trainings(context: StepContext) -> tuple[datetime, ...]:
+    """Up to when each version, and each retraining already decided on, learns."""
     from kilter.stores.objects import read_manifest
 
     versions = context.registry.versions(context.spec.name)
-    trained = [
+    trained = {
         datetime.fromisoformat(read_manifest(context.objects, item.snapshot).facts["as_of"]) for item in versions
-    ]
-    decided = [row["event_time"] for row in context.ledger.decisions(context.spec.name) if row["action"] == "retrain"]
-    return max([*trained, *decided], default=None)
+    }
+    decided = {row["event_time"] for row in context.ledger.decisions(context.spec.name) if row["action"] == "retrain"}
+    return tuple(sorted(trained | decided))
