@@ -15,11 +15,13 @@ import numpy.typing as npt
 from kilter.core.drift import alerts, doubt, verdict_of
 from kilter.core.drift.columns import Comparison
 from kilter.core.drift.data import judge_data_drift
+from kilter.core.drift.estimate import Shown, judge_estimate
 from kilter.core.drift.freshness import Stretch, judge_freshness
 from kilter.core.drift.performance import judge_performance
 from kilter.core.drift.prediction import judge_prediction_drift
 from kilter.core.drift.window import Window
 from kilter.core.metrics import measure
+from kilter.core.uncertainty.blocks import blocks_of
 from kilter.core.verdict import Judgement, Verdict
 from kilter.drift_report import SCORE, as_json, compare_features, compare_performance, compare_predictions, html
 from kilter.encoding import encode_labels
@@ -88,6 +90,7 @@ def judge_window(
         judge_data_drift(features, window.null_shares, window.rows, drift),
         judge_prediction_drift(answers, window.rows, drift),
         judge_performance(metric, value, reference.baseline if reference else None, window.labelled, drift),
+        *([_judge_estimate(window, reference, spec, seed)] if reference else []),
     ]
     return WindowEvidence(tuple(doubt(item, freshness) for item in judgements), value, pages)
 
@@ -106,6 +109,32 @@ def scores_of(frame: pd.DataFrame, spec: ModelSpec) -> Array:
 def bounded(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
     """At most so many rows, the same ones each time, in their order."""
     return frame if len(frame) <= rows else frame.sample(rows, random_state=seed).sort_index()
+
+
+def _judge_estimate(window: Window, reference: Reference, spec: ModelSpec, seed: int) -> Judgement:
+    live, test = (bounded(part, spec.drift.sample, seed) for part in (window.frame, reference.test))
+    labels, scores = outcomes(test, spec)
+    shown = Shown(labels, scores, _blocks(test, spec))
+    strange = share_beyond(live, reference.train, spec)
+    return judge_estimate(
+        scores_of(live, spec), _blocks(live, spec), shown, strange, reference.baseline, window.rows, spec, seed
+    )
+
+
+def share_beyond(frame: pd.DataFrame, train: pd.DataFrame, spec: ModelSpec) -> float:
+    """The share of rows with a feature beyond all that was learnt from: its range, or its categories."""
+    beyond = np.zeros(len(frame), dtype=bool)
+    for feature in spec.features.columns:
+        now, then = frame[feature.name], train[feature.name].dropna()
+        if feature.categories:
+            beyond |= (now.notna() & ~now.isin(then.unique())).to_numpy(bool)
+        elif len(then):
+            beyond |= ((now < then.min()) | (now > then.max())).to_numpy(bool)
+    return float(beyond.mean()) if len(beyond) else 0.0
+
+
+def _blocks(frame: pd.DataFrame, spec: ModelSpec) -> npt.NDArray[np.int64]:
+    return blocks_of(frame[spec.timestamp].dt.tz_localize(None).to_numpy(), spec.evaluation.block)
 
 
 def _compare(

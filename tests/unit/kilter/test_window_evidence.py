@@ -9,51 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from tests.unit.kilter.parts import CLASSES, spec_of
 
-from kilter.core.drift import DATA_DRIFT, PERFORMANCE, PREDICTION_DRIFT
+from kilter.core.drift import DATA_DRIFT, ESTIMATED_PERFORMANCE, PERFORMANCE, PREDICTION_DRIFT
 from kilter.core.drift.freshness import Stretch
 from kilter.core.drift.window import Window
 from kilter.core.verdict import Judgement, Verdict
 from kilter.scores import to_column
-from kilter.spec import ModelSpec
 from kilter.window_evidence import Reference, WindowEvidence, judge_window
 
-SPEC = yaml.safe_load(
-    """
-name: parts
-description: Quality of a part.
-owner: tests
-task: binary
-entity: part
-timestamp: made_at
-label: {column: quality, timestamp: tested_at, delay: 1h}
-schedule: {cron: "0 0 * * *", start: 2024-01-01T00:00:00Z}
-source: {kind: files, tables: {parts: {timestamp: made_at, path: x}}}
-features: {ttl: 1d, online: 1d, columns: [{name: heat}, {name: line, kind: categorical, categories: [a, b]}]}
-training: {trainer: xgboost}
-evaluation: {metrics: [brier], block: 1h}
-gate: {thresholds: {}}
-drift: {minimum_rows: 100, allowed_decay: 0.02}
-"""
-)
-CLASSES = ("good", "rework", "scrap")
 START = datetime(2024, 1, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
-
-
-def spec_of(task: str) -> ModelSpec:
-    changes: dict[str, Any] = {"task": task}
-    if task == "multiclass":
-        changes["label"] = SPEC["label"] | {"classes": list(CLASSES)}
-    metric = "mae" if task == "regression" else "brier"
-    changes["evaluation"] = SPEC["evaluation"] | {"metrics": [metric]}
-    changes["gate"] = {
-        "thresholds": {metric: 1.0},
-        "against_champion": {"allowed_regression": 0.1},
-    }
-    changes["watch"] = {"allowed_regression": 0.1}
-    return ModelSpec.model_validate(SPEC | changes)
 
 
 def answered(task: str, rows: int = 3000, hotter: float = 0.0, worse: bool = False, seed: int = 1) -> pd.DataFrame:
@@ -149,3 +115,12 @@ def test_shares_of_predicted_classes_and_the_top_probability_are_compared() -> N
         "predicted class": "jensenshannon",
         "top probability": "wasserstein",
     }
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_without_labels_quality_is_estimated_and_a_strange_window_is_not(task: str) -> None:
+    usual = judge(task, answered(task).assign(quality=None))
+    assert one(usual, ESTIMATED_PERFORMANCE).verdict is Verdict.PASSED
+    strange = judge(task, answered(task).assign(quality=None, line="c"))
+    assert "100% of the rows have a feature beyond all" in one(strange, ESTIMATED_PERFORMANCE).reason
+    assert one(judge("regression", answered("regression")), ESTIMATED_PERFORMANCE).verdict is Verdict.INCONCLUSIVE
