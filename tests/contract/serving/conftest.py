@@ -64,14 +64,20 @@ def make_model(objects: FileObjects, spec: ModelSpec, seed: int) -> Manifest:
     for position, feature in enumerate(signature.features):
         if feature.categories:
             rows[:, position] = random.integers(0, len(feature.categories), 200)
+    classes = max(2, len(signature.classes))
+    parameters, labels = {
+        "binary": ({"objective": "binary:logistic"}, random.integers(0, 2, 200)),
+        "multiclass": ({"objective": "multi:softprob", "num_class": classes}, random.integers(0, classes, 200)),
+        "regression": ({"objective": "reg:squarederror"}, 1000 * random.random(200)),
+    }[signature.task]
     data = xgboost.DMatrix(
         rows,
-        label=random.integers(0, 2, 200),
+        label=labels,
         feature_names=list(signature.names),
         feature_types=signature.feature_types,
         enable_categorical=True,
     )
-    booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1}, data, 10)
+    booster = xgboost.train({**parameters, "max_depth": 3, "nthread": 1}, data, 10)
     files = {"model.ubj": bytes(booster.save_raw("ubj")), "signature.json": signature.model_dump_json().encode()}
     return commit_dataset(objects, f"models/{spec.name}", files, {"trainer": "xgboost"})
 
