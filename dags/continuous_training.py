@@ -1,12 +1,13 @@
-"""Train a candidate on everything known at one point in event time, and register it.
+"""Train a candidate on what is known at one point in event time, all of it or a part, and register it.
 
 **What**: `freeze_dataset` builds the point-in-time training set and freezes it under its digest, `profile` describes it,
 `train` and `evaluate` make and measure the model, `register` makes the MLflow version, `validate` starts
-`model_validation` for it.
+`model_validation` for it. `end_retraining` always runs at the end, and frees the way for another when nothing was registered.
 
-**When**: when `drift_response` decides so; by hand with `as_of`.
+**When**: when `drift_response` decides so; by hand with `as_of`, better by `drift_response` with `wish`: that keeps the reason.
 
-**When red**: `freeze_dataset`: not enough rows before `as_of`, or features are missing: ingest the intervals first.
+**When red**: `freeze_dataset`: another retraining is under way; or not enough rows before `as_of`, or features are missing: ingest
+the intervals first.
 `train` with exit code 137: raise `resources.memory`. `register`: MLflow does not answer. Clear the red task: what was
 done before it is reused. The same data, `as_of`, parameters and image give the same model, which is registered once;
 without `as_of` it is the end of the newest passed interval, so the same run again trains nothing anew.
@@ -16,7 +17,7 @@ from airflow.sdk import dag
 
 from kilter.spec import ModelSpec
 from kilter_airflow.catalogue import specs
-from kilter_airflow.fleet import AS_OF, NO_CACHE, REASON, asset, common
+from kilter_airflow.fleet import AS_OF, DECISION, NO_CACHE, REASON, RETRAINING, SCOPE, asset, common
 from kilter_airflow.operators import StageOperator, StepOperator
 
 
@@ -24,13 +25,14 @@ def build(spec: ModelSpec) -> None:
     @dag(
         **common(spec, "continuous_training", __doc__),
         schedule=None,
-        params={"as_of": AS_OF, "reason": REASON, "no_cache": NO_CACHE},
+        params={"as_of": AS_OF, "scope": SCOPE, "reason": REASON, "decision": DECISION, "no_cache": NO_CACHE},
     )
     def continuous_training() -> None:
         def step(name: str, **inputs: object) -> StepOperator:
             return StepOperator(task_id=name, step=name, model=spec.name, inputs=inputs)
 
-        freeze = step("freeze_dataset", as_of="{{ params.as_of or '' }}")
+        scope = "{{ params.scope | tojson if params.scope else '' }}"
+        freeze = step("freeze_dataset", as_of="{{ params.as_of or '' }}", scope=scope, retraining=RETRAINING)
         snapshot = freeze.output["snapshot"]
         profile = step("profile", snapshot=snapshot)
         train = step("train", snapshot=snapshot)
@@ -45,6 +47,7 @@ def build(spec: ModelSpec) -> None:
                 "model": train.output["model"],
                 "evaluation": evaluate.output["evaluation"],
                 "reason": "{{ params.reason }}",
+                "retraining": RETRAINING,
             },
             outlets=[asset(spec, "candidate")],
         )
@@ -56,7 +59,10 @@ def build(spec: ModelSpec) -> None:
             conf={"version": register.output["version"]},
         )
 
-        freeze >> [profile, train >> evaluate] >> register >> validate
+        # By its cause and without a setup: it must also run when `freeze_dataset` died.
+        end = step("end_retraining", retraining=RETRAINING)
+
+        freeze >> [profile, train >> evaluate] >> register >> validate >> end.as_teardown()
 
     continuous_training()
 

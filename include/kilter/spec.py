@@ -450,6 +450,26 @@ class Gate(Section):
         return self
 
 
+class FastCanary(Section):
+    """How traffic moves to a version that was the champion before and is brought back: in fewer steps, each sooner over.
+
+    It has been judged by the gate, has answered everything once, and its rows are back; so what is asked is whether today's image
+    still serves it, to requests as they are today: in the shadow and at each weight errors, refusals and latency count as for any
+    candidate. Scores do not, since the champion that they would be compared with is the one that is wrong.
+    """
+
+    weights: Annotated[
+        tuple[Annotated[Integer, Field(ge=1, le=100)], ...] | None,
+        Field(description="some of canary.weights, the last of which is 100; null: the last two"),
+    ] = None
+    minimum_requests: Annotated[Integer, Field(ge=1, description="of the canary, in the shadow and at each weight")] = (
+        200
+    )
+    maximum_duration: Annotated[PositiveDuration, Field(description="in the shadow and at each weight")] = timedelta(
+        minutes=2
+    )
+
+
 class Canary(Section):
     """How traffic moves to a candidate, and how much worse than the champion it may be.
 
@@ -484,6 +504,7 @@ class Canary(Section):
             gt=0, lt=0.5, description="how far P(score above the champion's) may be from 1/2; null: as far as it likes"
         ),
     ] = 0.25
+    fast: FastCanary = FastCanary()
 
     @model_validator(mode="after")
     def _weights_rise_to_all(self) -> Canary:
@@ -491,6 +512,28 @@ class Canary(Section):
         if len(self.weights) < 2 or not rising or self.weights[-1] != 100:
             raise ValueError(f"weights {list(self.weights)} must rise and end with 100, such as [10, 50, 100]")
         return self
+
+    @model_validator(mode="after")
+    def _fast_takes_steps_that_there_are(self) -> Canary:
+        weights = self.fast.weights
+        if weights is not None and (weights != tuple(sorted({*weights} & {*self.weights})) or weights[-1:] != (100,)):
+            raise ValueError(
+                f"fast.weights {list(weights)} must be some of weights {list(self.weights)}, rise and end with 100"
+            )
+        return self
+
+    @property
+    def of_a_return(self) -> Canary:
+        """These rules as they are for a version that is brought back."""
+        fast = self.fast
+        return self.model_copy(
+            update={
+                "weights": fast.weights or self.weights[-2:],
+                "minimum_requests": fast.minimum_requests,
+                "maximum_duration": fast.maximum_duration,
+                "allowed_score_shift": None,
+            }
+        )
 
 
 class Watch(Section):
@@ -552,6 +595,36 @@ class Arbiter(Section):
         return self
 
 
+Happening = Literal["retrain_started", "gate_verdict", "rollout_moved", "rolled_back", "inconclusive", "alert"]
+HAPPENINGS: tuple[Happening, ...] = get_args(Happening)
+"""What somebody may be told of: a retraining began; the gate judged a candidate; traffic or the champion's role moved; a
+candidate or champion had to go; too little was known to decide, so a person may have to; a report or decision raised an alarm."""
+
+
+class Channel(Section):
+    """Who is told, and of what: by mail, in Slack, or a webhook. Address and secrets are in an Airflow connection."""
+
+    kind: Literal["smtp", "slack", "webhook"]
+    connection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$", description="id of the Airflow connection")]
+    to: Annotated[tuple[str, ...], Field(description="smtp: addresses")] = ()
+    events: Annotated[tuple[Happening, ...], Field(min_length=1)] = HAPPENINGS
+
+    @model_validator(mode="after")
+    def _addresses_of_mail(self) -> Channel:
+        if (self.kind == "smtp") != bool(self.to):
+            raise ValueError(
+                f"kind {self.kind} with {len(self.to)} addresses: smtp needs 'to: [name@example.org]', the others none"
+            )
+        _unique("events", self.events)
+        return self
+
+
+class Notify(Section):
+    """Who is told of what happens to the model; nobody by default."""
+
+    channels: tuple[Channel, ...] = ()
+
+
 class Resources(Section):
     """Limits of a step's container."""
 
@@ -591,15 +664,17 @@ class ModelSpec(Section):
     watch: Watch = Watch()
     drift: Drift = Field(default_factory=Drift)
     arbiter: Arbiter = Arbiter()
+    notify: Notify = Notify()
     resources: Resources = Resources()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> ModelSpec:
         names = self.features.names
         _unique("features.columns", names)
-        if self.canary.maximum_duration >= self.resources.timeout:
+        longest = max(self.canary.maximum_duration, self.canary.fast.maximum_duration)
+        if longest >= self.resources.timeout:
             raise ValueError(
-                f"canary.maximum_duration {self.canary.maximum_duration} must be below resources.timeout "
+                f"canary.maximum_duration {longest} must be below resources.timeout "
                 f"{self.resources.timeout}, which ends the container that observes: shorten one or raise the other"
             )
         self._refuse_columns_of_two_meanings()

@@ -67,6 +67,26 @@ AS_OF = Param(
 )
 REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
 
+SCOPE = Param(
+    None,
+    type=["null", "object"],
+    title="What to train on",
+    description=(
+        'Such as {"kind": "recent", "spans": [["2013-03-01T00:00:00Z", "2013-05-01T00:00:00Z"]]}: rows whose event time lies in '
+        "one of the spans, from each start until before its end. Empty: everything known, as far as training.window reaches."
+    ),
+)
+DECISION = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    title="Decision",
+    description="Row of the ledger that this run follows from. Empty: none, it was started by hand.",
+)
+
+RETRAINING = "{{ 'decision %d' % params.decision if params.decision else 'run %s' % run_id }}"
+"""What began a retraining, by which the ledger knows it."""
+
 WAITING_RUNS = 8
 """Runs of one DAG at once where some may wait for a person, or supersede others."""
 

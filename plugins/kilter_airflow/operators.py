@@ -20,6 +20,7 @@ from kilter_airflow.access import access_of
 from kilter_airflow.catalogue import spec_of
 from kilter_airflow.conditions import Conditional, Fact
 from kilter_airflow.job import Ended, StepJob
+from kilter_airflow.notifications import notifiers
 from kilter_airflow.settings import RuntimeSettings
 from kilter_airflow.triggers import RolloutMovedTrigger
 
@@ -74,6 +75,7 @@ class StepOperator(Conditional, DockerOperator):
         kwargs.setdefault("execution_timeout", spec.resources.timeout)
         kwargs.setdefault("map_index_template", "{{ task.step }}")
         kwargs.setdefault("multiple_outputs", True)
+        kwargs.setdefault("on_success_callback", notifiers(spec, step))
         super().__init__(
             image="",  # chosen by KILTER_STEP_IMAGE where the task runs
             mount_tmp_dir=False,
@@ -215,6 +217,9 @@ class HoldableStepOperator(StepOperator):
                 "'kilter rollout abort %s', or run %s.rollout_control",
                 outputs["reason"], self.model, self.model, self.model,
             )  # fmt: skip
+            # A task that waits has not succeeded, so that its callbacks are not called.
+            for notifier in notifiers(spec_of(self.model), self.step):
+                notifier.tell(outputs, context)
             moved = RolloutMovedTrigger(HELD_POLL, rollout=int(self.inputs["rollout"]))
             self.defer(trigger=moved, method_name="execute")
         return outputs
@@ -230,8 +235,10 @@ class StageOperator(Conditional, TriggerDagRunOperator):
         conf: Params of the started run, as a mapping or as JSON; templated, and every value in a template becomes
             text, so that a number in one needs the JSON form.
         only_if: facts of which one must hold, else the task is skipped.
+        note: shown beside the started run in the UI; templated.
     """
 
+    template_fields: Sequence[str] = (*TriggerDagRunOperator.template_fields, "note")
     ui_color = "#f3eadb"
 
     def __init__(

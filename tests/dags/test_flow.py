@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pendulum
 import pytest
@@ -82,6 +83,35 @@ def test_training_without_as_of_leaves_the_choice_to_the_data(dags: dict[str, DA
     template = dag.get_template_env().from_string(dag.get_task("freeze_dataset").inputs["as_of"])
     assert template.render(params={"as_of": None}) == ""
     assert parse_inputs("freeze_dataset", {"as_of": ""}).as_of is None
+
+
+@pytest.mark.parametrize(
+    ("params", "cause", "scope"),
+    [
+        ({"decision": None, "scope": None}, "run r1", "all"),
+        ({"decision": 7, "scope": {"kind": "recent", "spans": [["2013-03-01T00:00:00Z", "2013-04-01T00:00:00Z"]]}},
+         "decision 7", "recent"),
+    ],
+)  # fmt: skip
+def test_a_training_tells_the_ledger_what_began_it_and_learns_from_its_scope(
+    dags: dict[str, DAG], params: dict[str, Any], cause: str, scope: str
+) -> None:
+    dag = dags["flight_delay.continuous_training"]
+    given = {"as_of": None, "reason": "", **params}
+    inputs = {
+        key: dag.get_template_env().from_string(value).render(params=given, run_id="r1")
+        for key, value in dag.get_task("freeze_dataset").inputs.items()
+    }
+    parsed: Any = parse_inputs("freeze_dataset", inputs)
+    assert (parsed.retraining, parsed.scope.kind) == (cause, scope)
+    assert dag.get_task("end_retraining").inputs["retraining"] == dag.get_task("register").inputs["retraining"]
+
+
+def test_a_training_always_ends_its_retraining(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.continuous_training"]
+    assert dag.get_task("end_retraining").is_teardown
+    # A teardown of a setup would not run when that setup failed.
+    assert not [task.task_id for task in dag.tasks if task.is_setup]
 
 
 def test_no_dag_has_an_end_date_because_airflow_would_never_start_runs_made_by_hand_after_it(

@@ -12,12 +12,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from kilter.core.scope import Scope
 from kilter.core.verdict import Judgement, Measured, Verdict
 from kilter.spec import Arbiter
 
 Action = Literal["retrain", "redeploy", "wait"]
 Trigger = Literal["drift", "schedule", "new_data", "environment", "person"]
-ScopeKind = Literal["all", "recent", "regime"]
 
 DATA_DRIFT = "data_drift"
 PERFORMANCE = "performance"
@@ -32,15 +32,6 @@ class Facts(BaseModel):
     """Base of what goes into a decision and comes out of it: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Scope(Facts):
-    """What to train on: all history, what came since the last change, or the stretches of one regime."""
-
-    kind: ScopeKind = "all"
-    spans: tuple[tuple[datetime, datetime], ...] = ()
-    """Stretches `[start, end)` of event time; none means all of it."""
-    reason: str = "nothing speaks against any of it"
 
 
 class Rival(Facts):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
+from kilter.core.scope import Scope
 from kilter.core.splits import split_by_time
 from kilter.errors import DataError
 from kilter.labelled_rows import reach
+from kilter.retraining import longest
 from kilter.spec import ModelSpec, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -27,11 +30,24 @@ STEP = StepInfo(
 )
 
 
+def _parsed(given: Any) -> Any:
+    """JSON text, as an Airflow template gives it."""
+    found = json.loads(given) if isinstance(given, str) and given else given
+    return found or {}
+
+
 class Inputs(StepModel):
     as_of: Annotated[UtcTime | None, BeforeValidator(lambda value: value or None)] = None
     """Event time up to which the world is known: a label counts from `label.delay` after its own time.
 
     Null or empty: the end of the newest interval whose batch passed."""
+
+    scope: Annotated[Scope, BeforeValidator(_parsed)] = Scope()
+    """What to train on, also as JSON text; null or empty: everything."""
+
+    retraining: str = ""
+    """What began this retraining, such as `decision 7`; it is then kept in the ledger, of which one is open at most. Empty:
+    nothing is kept."""
 
 
 class Outputs(StepModel):
@@ -51,36 +67,41 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     Raises:
         DataError: no labels, fewer than `training.minimum_rows`, a part that holds one class only, or an
             interval that was built anew while it was read.
-        InputError: no `as_of`, and no batch passed yet.
+        InputError: no `as_of`, and no batch passed yet; or another retraining is under way.
         UnavailableError: the ledger does not answer.
     """
     from kilter.stores.objects import commit_dataset
     from kilter.stores.parquet import frame_to_parquet
 
     spec = context.spec
+    if inputs.retraining:
+        context.ledger.begin_retraining(spec.name, inputs.retraining, longest(spec))
     as_of = inputs.as_of or reach(spec, context.ledger)
-    rows, without, sources = _labelled_of_known_origin(context, as_of)
+    rows, without, sources = _labelled_of_known_origin(context, as_of, inputs.scope)
     _refuse_few(rows, spec, as_of)
     parts = _parts(rows, spec)
     counts = {part: len(frame) for part, frame in parts.items()}
     facts = {
         "as_of": as_of.isoformat(),
+        "scope": inputs.scope.model_dump(mode="json"),
         "rows": counts,
         "without_features": without,
-        "origins": [origin.model_dump(mode="json") for origin in _of_rows(sources, rows, spec)],
+        "origins": [origin.model_dump(mode="json") for origin in _of_rows(sources, rows, inputs.scope, spec)],
     }
     files = {f"{part}.parquet": frame_to_parquet(frame) for part, frame in parts.items()}
     manifest = commit_dataset(context.objects, f"snapshots/{spec.name}", files, facts)
-    context.log.info("snapshot %s: %s, %d labels without features", manifest.key, counts, without)
+    context.log.info("snapshot %s of %s: %s, %d labels without features", manifest.key, inputs.scope, counts, without)
     return Outputs(snapshot=manifest.key, digest=manifest.digest, rows=counts)
 
 
-def _labelled_of_known_origin(context: StepContext, as_of: datetime) -> tuple[pd.DataFrame, int, list[Origin]]:
+def _labelled_of_known_origin(
+    context: StepContext, as_of: datetime, scope: Scope
+) -> tuple[pd.DataFrame, int, list[Origin]]:
     """Rows, how many were left out, and the origins of what they may have been read from."""
     from kilter.stores.intervals import origins, records
 
     spec, name = context.spec, context.spec.name
-    since = _since(spec, as_of)
+    since = scope.start or _since(spec, as_of)
     earliest = since - spec.features.ttl if since else datetime.min.replace(tzinfo=UTC)
     before = records(context.objects, name, earliest, as_of)
     found = origins(context.objects, name, before, earliest, as_of)
@@ -89,7 +110,7 @@ def _labelled_of_known_origin(context: StepContext, as_of: datetime) -> tuple[pd
         raise DataError(
             f"model '{name}': {name}.feature_ingestion built an interval anew while it was read: clear this task"
         )
-    return rows, without, found
+    return rows[scope.holds(rows[spec.timestamp].tolist())].reset_index(drop=True), without, found
 
 
 def _since(spec: ModelSpec, as_of: datetime) -> datetime | None:
@@ -133,13 +154,14 @@ def _parts(rows: pd.DataFrame, spec: ModelSpec) -> dict[str, pd.DataFrame]:
     return parts
 
 
-def _of_rows(sources: list[Origin], rows: pd.DataFrame, spec: ModelSpec) -> list[Origin]:
+def _of_rows(sources: list[Origin], rows: pd.DataFrame, scope: Scope, spec: ModelSpec) -> list[Origin]:
     """Of the origins, oldest first, those whose interval may hold a row or the features that a row was joined with."""
     first, last = rows[spec.timestamp].iloc[[0, -1]]
+    spans = [(max(first, start), min(last, end)) for start, end in scope.spans] or [(first, last)]
     starts = [*(source.start for source in sources), datetime.max.replace(tzinfo=UTC)]
     ends = [source.end or following for source, following in zip(sources, starts[1:], strict=True)]
     return [
         source
         for source, end in zip(sources, ends, strict=True)
-        if source.start <= last and end > first - spec.features.ttl
+        if any(source.start <= until and end > since - spec.features.ttl for since, until in spans)
     ]

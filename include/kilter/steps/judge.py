@@ -80,6 +80,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         evaluation_end=facts.end,
         as_of=facts.as_of,
     )
+    context.ledger.end_retraining(
+        spec.name, f"version {inputs.version} was judged: {ruling.action.value}", version=inputs.version
+    )
     return Outputs(verdict=ruling.verdict.value, action=ruling.action.value, reason=ruling.reason, report=key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from kilter.environment import environment_digest
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from kilter.stores.objects import Manifest
     from kilter.stores.registry import PipelineRun
 
-STEP = StepInfo(stores=frozenset({"objects", "registry"}), reads=("training", "evaluation"), memoised=False)
+STEP = StepInfo(stores=frozenset({"objects", "ledger", "registry"}), reads=("training", "evaluation"), memoised=False)
 
 
 class Inputs(StepModel):
@@ -24,6 +25,8 @@ class Inputs(StepModel):
     model: str
     evaluation: str
     reason: str = ""
+    retraining: str = ""
+    """What began this retraining, as given to `freeze_dataset`."""
 
 
 class Outputs(StepModel):
@@ -53,7 +56,17 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         version = found
         context.log.info("%s version %d is this very model: not registered twice", name, version.version)
     context.registry.set_alias(name, "candidate", version.version)
+    if inputs.retraining:
+        _tell_ledger(inputs.retraining, version.version, context)
     return Outputs(version=version.version, run_id=version.run_id, created=found is None)
+
+
+def _tell_ledger(retraining: str, version: int, context: StepContext) -> None:
+    """The retraining goes on until its version is judged; one that was judged before is not judged again."""
+    name, ledger = context.spec.name, context.ledger
+    ledger.retrained(name, retraining, version)
+    if any(row["version"] == version for row in ledger.verdicts(name)):
+        ledger.end_retraining(name, f"version {version} came out again, which was judged before", version=version)
 
 
 def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> PipelineRun:
@@ -78,7 +91,7 @@ def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> Pipe
             **model.facts["parameters"],
         },
         metrics={**evaluation.metrics, **_slice_metrics(evaluation, spec.evaluation.primary)},
-        tags=_lineage(inputs, model, context),
+        tags=_lineage(inputs, snapshot, model, context),
         dataset=context.objects.uri(inputs.snapshot),
         dataset_digest=snapshot.digest,
         dataset_rows=sum(snapshot.facts["rows"].values()),
@@ -99,7 +112,7 @@ def _slice_metrics(evaluation: Any, metric: str) -> dict[str, float]:
     }
 
 
-def _lineage(inputs: Inputs, model: Manifest, context: StepContext) -> dict[str, str]:
+def _lineage(inputs: Inputs, snapshot: Manifest, model: Manifest, context: StepContext) -> dict[str, str]:
     run = context.run
     champion = context.registry.champion(context.spec.name)
     return {
@@ -114,6 +127,8 @@ def _lineage(inputs: Inputs, model: Manifest, context: StepContext) -> dict[str,
         "snapshot_digest": inputs.snapshot.rpartition("/")[2],
         "device": model.facts["device"],
         "predecessor": "" if champion is None else str(champion),
+        "scope": json.dumps(snapshot.facts.get("scope", {})),
+        "retraining": inputs.retraining,
         "reason": inputs.reason,
     }
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from kilter.core.arbiter import Evidence, Rival, Scope, Wish, decide, earned
+from kilter.core.arbiter import Evidence, Rival, Wish, decide, earned
+from kilter.core.scope import Scope
 from kilter.core.verdict import Judgement, Measured, Verdict
 from kilter.spec import Arbiter
 

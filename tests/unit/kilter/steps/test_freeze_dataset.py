@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -93,6 +94,7 @@ def test_the_facts_name_the_time_the_rows_and_the_origin_of_each_interval(ingest
     facts = read_manifest(ingested.objects, outputs["snapshot"]).facts
     assert {key: facts[key] for key in facts if key != "origins"} == {
         "as_of": "2024-01-05T00:00:00+00:00",
+        "scope": {"kind": "all", "spans": [], "reason": "nothing speaks against any of it"},
         "rows": outputs["rows"],
         "without_features": 0,
     }
@@ -209,3 +211,58 @@ def test_a_truncated_label_object_is_a_data_error(ingested: Any) -> None:
     with pytest.raises(DataError, match=r"20240102T000000\.parquet is not readable Parquet"):
         ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
     assert ingested.objects.list("snapshots/") == []
+
+
+def span(first: int, last: int) -> list[str]:
+    """The days from `first` until before `last`."""
+    return [Rides.START.replace(day=1 + day).isoformat() for day in (first, last)]
+
+
+def test_a_scope_leaves_out_the_rows_of_other_times_and_the_snapshot_says_so(ingested: Any) -> None:
+    scope = {"kind": "regime", "spans": [span(0, 1), span(2, 3)]}
+    found = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", scope=json.dumps(scope))
+    assert {name.split("-")[0] for name in rows(ingested, found["snapshot"]).ride_id} == {"0", "2"}
+    facts = read_manifest(ingested.objects, found["snapshot"]).facts
+    assert facts["scope"]["kind"] == "regime"
+    # Features live for a day, so those of day 1 may be in rows of day 2; nothing of day 3 is.
+    assert [origin["start"][:10] for origin in facts["origins"]] == ["2024-01-01", "2024-01-02", "2024-01-03"]
+
+
+def test_a_span_may_reach_further_back_than_the_training_window(ingested: Any) -> None:
+    ingested.change_spec(lambda text: text.replace("minimum_rows: 100", "minimum_rows: 100, window: 1d"))
+    scope = {"kind": "regime", "spans": [span(0, 2)]}
+    found = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", scope=scope)
+    assert {name.split("-")[0] for name in rows(ingested, found["snapshot"]).ride_id} == {"0", "1"}
+
+
+def test_no_scope_is_all_history_however_it_is_said(ingested: Any) -> None:
+    found = {
+        ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", scope=scope)["digest"]
+        for scope in (None, "", {}, "{}", {"kind": "all", "spans": []})
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ({"kind": "recent"}, "scope recent with 0 spans"),
+        ({"kind": "all", "spans": [span(0, 1)]}, "'all' has none"),
+        ({"kind": "recent", "spans": [span(1, 0)]}, "ends before it begins: swap them"),
+        ({"kind": "recent", "spans": [["2024-01-01T00:00:00", "2024-01-02T00:00:00"]]}, "with their offset"),
+        ({"kind": "newest"}, "kind"),
+        ("not json", "scope"),
+    ],
+)
+def test_a_scope_that_means_nothing_is_refused(ingested: Any, scope: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", scope=scope)
+
+
+def test_a_second_retraining_is_refused_while_one_is_under_way(ingested: Any) -> None:
+    first = ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", retraining="run a")
+    assert ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", retraining="run a") == first
+    with pytest.raises(InputError, match="retraining 1 by run a is under way"):
+        ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", retraining="run b")
+    assert ingested.run("end_retraining", retraining="run a") == {"ended": True}
+    ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z", retraining="run b")

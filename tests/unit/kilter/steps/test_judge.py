@@ -2,7 +2,7 @@
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +60,17 @@ def test_judging_the_same_holdout_again_replaces_the_verdict_and_a_new_one_adds_
     candidate.act("judge", version=1, holdout=second, judgements=said())
     assert [row["action"] for row in candidate.ledger.verdicts("rides")] == ["hold", "promote"]
     assert candidate.registry.tags("rides", 1)["gate_action"] == "promote"
+
+
+def test_a_verdict_ends_the_retraining_that_made_the_version(candidate: Any) -> None:
+    hour = timedelta(hours=1)
+    candidate.ledger.begin_retraining("rides", "decision 7", hour)
+    candidate.ledger.retrained("rides", "decision 7", 1)
+    candidate.act("judge", version=1, holdout=holdout(candidate), judgements=said(sanity="failed"))
+    (ended,) = candidate.ledger.retrainings("rides")
+    assert ended["ended_at"] is not None
+    assert ended["reason"] == "version 1 was judged: reject"
+    assert candidate.ledger.begin_retraining("rides", "decision 8", hour)["id"] == 2
 
 
 def test_the_report_is_beside_the_version_and_in_the_object_store(candidate: Any) -> None:
