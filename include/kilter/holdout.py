@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from kilter.core.sanity.prior import Prior, guesses
 from kilter.core.uncertainty.blocks import blocks_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kilter.stores.objects import ObjectStore
 
 Vector = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
 Blocks = npt.NDArray[np.int64]
 
 ROWS_FILE = "rows.parquet"
@@ -45,8 +47,8 @@ class Facts(BaseModel):
     rows: int
     new_rows: int
     """Rows that came after the snapshot was frozen."""
-    prior: float
-    """Mean label of the candidate's train part."""
+    prior: Prior
+    """What the candidate's train part says of every row, as `kilter.core.sanity.prior` has it."""
     unseen_from: datetime | None
     """Event time from which on the champion, too, learned nothing from the rows; None where it was not scored."""
     incomparable: str = ""
@@ -63,14 +65,16 @@ class Holdout:
 
     Args:
         frame: entity, event time, features, label.
-        candidate, champion: one score a row; the champion's are all NaN where there is none.
+        labels: encoded, as metrics take them.
+        candidate, champion: scores, of many classes of shape (rows, classes); the champion's are all NaN where there
+            is none.
     """
 
     facts: Facts
     frame: pd.DataFrame
     labels: Vector
-    candidate: Vector
-    champion: Vector
+    candidate: Scores
+    champion: Scores
     times: npt.NDArray[np.datetime64]
 
     @cached_property
@@ -79,6 +83,11 @@ class Holdout:
         if self.facts.unseen_from is None:
             return np.zeros(len(self.labels), dtype=bool)
         return self.times >= np.datetime64(self.facts.unseen_from.replace(tzinfo=None), "us")
+
+    @property
+    def guesses(self) -> Scores:
+        """The prior as the score of each row."""
+        return guesses(self.facts.prior, len(self.labels))
 
     def blocks(self, length: timedelta) -> Blocks:
         """The block of event time that each row lies in, as a number; with a length of zero each row has its own."""
@@ -89,8 +98,10 @@ def read_holdout(objects: ObjectStore, key: str, spec: ModelSpec) -> Holdout:
     """Read what `score_holdout` committed.
 
     Raises:
-        DataError: it was never committed, or was altered.
+        DataError: it was never committed, was altered, or holds a class that the spec has not.
     """
+    from kilter.encoding import encode_labels
+    from kilter.scores import from_column
     from kilter.stores.objects import read_manifest
     from kilter.stores.parquet import read_table
 
@@ -100,8 +111,8 @@ def read_holdout(objects: ObjectStore, key: str, spec: ModelSpec) -> Holdout:
     return Holdout(
         facts=facts,
         frame=frame,
-        labels=frame[spec.label.column].to_numpy(np.float64),
-        candidate=scores["candidate"].to_numpy(np.float64),
-        champion=scores["champion"].to_numpy(np.float64),
+        labels=encode_labels(frame[spec.label.column], spec.label.classes),
+        candidate=from_column(scores["candidate"], spec.label.classes),
+        champion=from_column(scores["champion"], spec.label.classes),
         times=frame[spec.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]"),
     )

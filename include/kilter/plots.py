@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kilter.core.metrics import Evaluation
+    from kilter.spec import Task
 
 _BLUE, _GREY = "#2563eb", "#9ca3af"
 _LARGEST_FEATURES = 20
+_MOST_WRITTEN = 12
+"""Classes up to which there is room for the rows in each cell."""
+
+
+def of_task(evaluation: Evaluation, task: Task, classes: Sequence[str]) -> dict[str, bytes]:
+    """The pictures that tell most of a task, by name."""
+    pictures = {"importance": importance(evaluation)}
+    if task == "regression":
+        return pictures | {"predicted": predicted(evaluation), "residuals": residuals(evaluation)}
+    pictures["calibration"] = calibration(evaluation)
+    if task == "binary":
+        return pictures | {"roc": roc(evaluation)}
+    return pictures | {"confusion": confusion(evaluation, classes)}
 
 
 def roc(evaluation: Evaluation) -> bytes:
@@ -23,8 +38,9 @@ def roc(evaluation: Evaluation) -> bytes:
 
 
 def calibration(evaluation: Evaluation) -> bytes:
-    """Mean score against the share of positives, by bins of equal size."""
-    figure, axes = _figure("Mean score", "Share of positives")
+    """Mean score against the share of positives, by bins of equal size; of many classes that of the most probable one
+    against the share of rows where it was right."""
+    figure, axes = _figure("Mean score", "Share of positives" if not evaluation.confusion else "Share that was right")
     axes.plot(
         [bin.score for bin in evaluation.calibration],
         [bin.positives for bin in evaluation.calibration],
@@ -33,6 +49,47 @@ def calibration(evaluation: Evaluation) -> bytes:
     )
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--")
     axes.set_title(f"Calibration, {evaluation.rows:,} test rows")
+    return _png(figure)
+
+
+def confusion(evaluation: Evaluation, classes: Sequence[str]) -> bytes:
+    """For each class the share of its rows by the class that was most probable; rows written into the cells."""
+    import numpy as np
+
+    figure, axes = _figure("Most probable class", "Class")
+    counts = np.array(evaluation.confusion)
+    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1.5)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    if len(classes) <= _MOST_WRITTEN:
+        for (actual, found), rows in np.ndenumerate(counts):
+            axes.text(found, actual, f"{rows:,}", ha="center", va="center")
+    axes.set_title(f"Confusion, {evaluation.rows:,} test rows")
+    return _png(figure)
+
+
+def predicted(evaluation: Evaluation) -> bytes:
+    """Numbers predicted beside what came, and the line on which they would be equal."""
+    figure, axes = _figure("Predicted", "Actual")
+    axes.scatter(*zip(*evaluation.points, strict=True), color=_BLUE, s=6, alpha=0.4)
+    ends = [min(map(min, evaluation.points)), max(map(max, evaluation.points))]
+    axes.plot(ends, ends, color=_GREY, linestyle="--")
+    axes.set_title(f"Predicted and actual, {len(evaluation.points):,} of {evaluation.rows:,} test rows")
+    return _png(figure)
+
+
+def residuals(evaluation: Evaluation) -> bytes:
+    """What came less what was predicted, by what was predicted."""
+    figure, axes = _figure("Predicted", "Actual less predicted")
+    axes.scatter(
+        [score for score, _ in evaluation.points],
+        [label - score for score, label in evaluation.points],
+        color=_BLUE,
+        s=6,
+        alpha=0.4,
+    )
+    axes.axhline(0, color=_GREY, linestyle="--")
+    axes.set_title(f"Residuals, {len(evaluation.points):,} of {evaluation.rows:,} test rows")
     return _png(figure)
 
 

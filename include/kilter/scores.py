@@ -34,6 +34,20 @@ def from_column(column: Sequence[Any], classes: Sequence[str]) -> Scores:
     return np.array([*column], dtype=np.float64).reshape(len(column), len(classes))
 
 
+def in_order(scores: Scores, known: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """Scores of the classes `known` as those of the classes `wanted`; a class that was not known had no probability.
+
+    So a model stays comparable with one that was trained after `label.classes` had changed. Scores without classes stay.
+
+    >>> in_order(np.array([[0.2, 0.8]]), known=("a", "b"), wanted=("b", "a", "c")).tolist()
+    [[0.8, 0.2, 0.0]]
+    """
+    if tuple(known) == tuple(wanted):
+        return scores
+    nothing = np.zeros(len(scores))
+    return np.column_stack([scores[:, list(known).index(name)] if name in known else nothing for name in wanted])
+
+
 def one_a_row(scores: Scores) -> Vector:
     """One number a row: scores of shape (rows,) as they are; of many classes the probability of the most probable.
 

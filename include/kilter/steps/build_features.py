@@ -47,7 +47,8 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     Raises:
         DataError: the batch was never committed or was altered.
         InputError: the batch did not pass `validate_batch` for this interval, the interval overlaps another one in
-            the store, or features.py gives other columns than model.yaml lists, or two rows for one entity and time.
+            the store, or features.py gives other columns than model.yaml lists, two rows for one entity and time, or
+            a label that is none of the task's.
         UnavailableError: the ledger does not answer.
     """
     from kilter.stores.features import CREATED
@@ -63,6 +64,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     labels = load_function(context.folder, "features.py", "labels")
     features = _compute(lambda: build(tables, spec.label.delay), _feature_columns(spec), inputs, spec, context.folder)
     outcomes = _compute(lambda: labels(tables), _label_columns(spec), inputs, spec, context.folder)
+    _refuse_strange_labels(outcomes, spec, context.folder)
     keys = {kind: interval_key(kind, spec.name, inputs.start) for kind in ("labels", "features")}
     # A row holds only what was known at its event time, so from then on it may be used.
     data = to_parquet(features.add_column(2, CREATED, features[spec.timestamp]))
@@ -142,6 +144,25 @@ def _compute(
         raise DataError(f"{folder / 'features.py'} does not fit the batch {inputs.batch}: {error}") from error
     _refuse_twice(result, spec, folder)
     return result
+
+
+def _refuse_strange_labels(outcomes: pa.Table, spec: ModelSpec, folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    labels = outcomes[spec.label.column]
+    if spec.task == "regression":
+        wanted, fine = "a finite number", pc.is_finite(labels)
+    else:
+        allowed = pa.array(spec.label.classes or [0, 1], labels.type)
+        wanted, fine = f"one of {', '.join(map(str, allowed.to_pylist()))}", pc.is_in(labels, allowed)
+    strange = outcomes.filter(pc.invert(pc.fill_null(fine, False)))
+    if strange.num_rows:
+        raise InputError(
+            f"{folder / 'features.py'} gives {strange.num_rows} labels that are none, first "
+            f"{strange[spec.label.column][0].as_py()!r} of {spec.entity} '{strange[spec.entity][0].as_py()}': a label of "
+            f"'{spec.label.column}' is {wanted}: correct it, or leave out rows whose outcome is not known"
+        )
 
 
 def _refuse_twice(result: pa.Table, spec: ModelSpec, folder: Path) -> None:

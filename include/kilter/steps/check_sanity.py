@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from kilter.spec import ModelSpec
     from kilter.stores.models import Model
 
-    Vector = npt.NDArray[np.float64]
+    Scores = npt.NDArray[np.float64]
+    Rows = npt.NDArray[np.intp]
 
 STEP = StepInfo(reads=("evaluation", "gate", "label", "timestamp"))
 
@@ -53,44 +54,51 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
 
     from kilter.core.gate.sanity import Evidence
     from kilter.core.metrics import measure
-    from kilter.core.sanity.probes import is_score, probes, unscored
+    from kilter.core.sanity.prior import guesses
+    from kilter.core.sanity.probes import probes, unscored
+    from kilter.core.sanity.scores import WANTED, is_score, spread
+    from kilter.encoding import encode_labels
     from kilter.stores.models import encode_frame, losses_of, read_part
     from kilter.stores.objects import read_manifest
 
     spec = context.spec
-    train = _spread(read_part(context.objects, holdout.facts.snapshot, "train"), _SAMPLE)
+    train = read_part(context.objects, holdout.facts.snapshot, "train")
+    train = train.iloc[_evenly(len(train), _SAMPLE)]
     validation = read_part(context.objects, holdout.facts.snapshot, "validation")
-    rows = encode_frame(_spread(holdout.frame, _PROBED), model.signature)
+    rows = encode_frame(holdout.frame.iloc[_evenly(len(holdout.labels), _PROBED)], model.signature)
     tried = list(probes(encode_frame(train, model.signature), model.signature))
     baselines = _baselines(holdout, validation, spec)
-    wrong = np.flatnonzero(~is_score(holdout.candidate))
-    labels = validation[spec.label.column].to_numpy(float)
+    wrong = np.flatnonzero(~is_score(holdout.candidate, spec.task))
+    labels = encode_labels(validation[spec.label.column], spec.label.classes)
+    manifest = read_manifest(context.objects, holdout.facts.model)
+    loss = manifest.facts.get("loss", "log_loss")
     return Evidence(
         rows=len(holdout.labels),
+        wanted=WANTED[spec.task],
         wrong=len(wrong),
         first_wrong=_named(holdout, wrong[0], model.signature.entity) if len(wrong) else "",
-        spread=float(holdout.candidate.max() - holdout.candidate.min()),
+        spread=spread(holdout.candidate, spec.task),
         probes=len(tried),
-        unscored=unscored(tried, model.predictor.predict, rows),
-        losses=losses_of(read_manifest(context.objects, holdout.facts.model)),
-        start=measure(["log_loss"], labels, np.full(len(labels), holdout.facts.prior))["log_loss"],
+        unscored=unscored(tried, model.predictor.predict, rows, spec.task),
+        losses=losses_of(manifest),
+        start=measure([loss], labels, guesses(holdout.facts.prior, len(labels)))[loss],
         baselines=baselines,
         shares=_shares(holdout, train, model, spec) if _surely_gains(baselines["prior"]) else {},
     )
 
 
 def _named(holdout: Holdout, row: int, entity: str) -> str:
-    return f"{entity} '{holdout.frame[entity].iloc[row]}', which scores {holdout.candidate[row]:g}"
+    from kilter.core.sanity.scores import in_words
+
+    return f"{entity} '{holdout.frame[entity].iloc[row]}', which scores {in_words(holdout.candidate[row])}"
 
 
 def _baselines(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> dict[str, Estimate | None]:
     """How much worse the candidate is than the prior of its train part, and than the last label known to a row."""
-    import numpy as np
-
     from kilter.core.uncertainty.estimate import loss
 
     naive = {
-        "prior": np.full(len(holdout.labels), holdout.facts.prior),
+        "prior": holdout.guesses,
         "last value": _last_values(holdout, validation, spec),
     }
     return {
@@ -106,17 +114,21 @@ def _baselines(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> d
     }
 
 
-def _last_values(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> Vector:
+def _last_values(holdout: Holdout, validation: pd.DataFrame, spec: ModelSpec) -> Scores:
+    """The last label known to each row, of many classes as sure of it as can be."""
+    import numpy as np
     import pandas as pd
 
     from kilter.core.sanity.last_value import last_values
+    from kilter.encoding import encode_labels
 
     columns = [spec.timestamp, spec.label.column, spec.label.timestamp]
     past = pd.concat([validation[columns], holdout.frame[columns]])
+    labels, classes = encode_labels(past[spec.label.column], spec.label.classes), len(spec.label.classes)
     return last_values(
         holdout.times,
         past[spec.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]"),
-        past[spec.label.column].to_numpy(float),
+        np.eye(classes)[labels.astype(int)] if classes else labels,
         (past[spec.label.timestamp] + spec.label.delay).dt.tz_localize(None).to_numpy("datetime64[us]"),
         holdout.facts.prior,
     )
@@ -127,27 +139,27 @@ def _surely_gains(loss: Estimate | None) -> bool:
 
 
 def _shares(holdout: Holdout, train: pd.DataFrame, model: Model, spec: ModelSpec) -> dict[str, float]:
-    """The share of the model's gain over the prior that each feature reaches alone; empty for a sample of one class."""
+    """The share of the model's gain over the prior that each feature reaches alone; empty for a sample of one label."""
     import numpy as np
 
     from kilter.core.sanity.leak import gain, gains_alone
+    from kilter.core.sanity.prior import prior
     from kilter.stores.models import to_part
 
     metric = spec.evaluation.primary
-    frame = _spread(holdout.frame.assign(score=holdout.candidate), _SAMPLE)
+    shown = _evenly(len(holdout.labels), _SAMPLE)
     learnt = to_part(train, model.signature, spec.label.column)
-    judged = to_part(frame, model.signature, spec.label.column)
+    judged = to_part(holdout.frame.iloc[shown], model.signature, spec.label.column)
     if len(np.unique(judged.labels)) < 2:
         return {}
-    whole = gain(metric, judged.labels, frame["score"].to_numpy(), float(learnt.labels.mean()))
+    guess = prior(learnt.labels, len(model.signature.classes), metric)
+    whole = gain(metric, judged.labels, holdout.candidate[shown], guess)
     alone = gains_alone(metric, learnt.rows, learnt.labels, judged.rows, judged.labels, model.signature)
     return {name: value / whole for name, value in alone.items()}
 
 
-def _spread(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most that many rows, evenly spread over the frame."""
+def _evenly(rows: int, most: int) -> Rows:
+    """The places of at most that many rows, evenly spread over all."""
     import numpy as np
 
-    if len(frame) <= most:
-        return frame
-    return frame.iloc[np.linspace(0, len(frame) - 1, most).astype(int)]
+    return np.arange(rows) if rows <= most else np.linspace(0, rows - 1, most).astype(np.intp)

@@ -30,7 +30,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     holdout = read_holdout(context.objects, inputs.holdout, context.spec)
     if holdout.facts.champion is None or holdout.facts.incomparable:
-        reference, scores = "the prior", np.full(len(holdout.labels), holdout.facts.prior)
+        reference, scores = "the prior", holdout.guesses
         rows = np.arange(len(holdout.labels))
     else:
         reference, scores = f"version {holdout.facts.champion}, the champion", holdout.champion

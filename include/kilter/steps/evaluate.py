@@ -25,6 +25,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     """Score the test part, which no training saw, and commit evaluation.json and the plots."""
     from kilter import plots
     from kilter.core.metrics import evaluate
+    from kilter.encoding import encode_labels
     from kilter.stores.models import load_model, read_part
     from kilter.stores.objects import commit_dataset
 
@@ -34,16 +35,16 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     evaluation = evaluate(
         spec.task,
         spec.evaluation.metrics,
-        test[spec.label.column].to_numpy(float),
+        encode_labels(test[spec.label.column], spec.label.classes),
         model.score(test),
         {column: test[column].to_numpy() for column in spec.evaluation.slices},
         model.predictor.importance(),
     )
     files = {
         "evaluation.json": evaluation.model_dump_json(indent=1).encode(),
-        "roc.png": plots.roc(evaluation),
-        "calibration.png": plots.calibration(evaluation),
-        "importance.png": plots.importance(evaluation),
+        **{
+            f"{name}.png": picture for name, picture in plots.of_task(evaluation, spec.task, spec.label.classes).items()
+        },
     }
     key = commit_dataset(context.objects, f"evaluations/{spec.name}", files).key
     for name, value in evaluation.metrics.items():

@@ -13,7 +13,7 @@ from kilter.core.splits import split_by_time
 from kilter.errors import DataError
 from kilter.labelled_rows import reach
 from kilter.retraining import longest
-from kilter.spec import ModelSpec, UtcTime
+from kilter.spec import ModelSpec, Task, UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ STEP = StepInfo(
     reads=("entity", "timestamp", "label", "features", "training"),
     memoised=False,
 )
+
+_SHOWN = 5
+"""Labels that an error names."""
 
 
 def _parsed(given: Any) -> Any:
@@ -65,9 +68,15 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     in the facts. The facts also name the origin of each interval that rows or their features came from.
 
     Raises:
+<<<<<<< HEAD
         DataError: no labels, fewer than `training.minimum_rows`, a part that holds one class only, or an
             interval that was built anew while it was read.
         InputError: no `as_of`, and no batch passed yet; or another retraining is under way.
+=======
+        DataError: no labels, fewer than `training.minimum_rows`, a part of two classes that holds one only, a train part
+            whose labels are all one, or an interval that was built anew while it was read.
+        InputError: no `as_of`, and no batch passed yet.
+>>>>>>> 5a5e581 (Many classes and numbers go from their labels through the whole gate)
         UnavailableError: the ledger does not answer.
     """
     from kilter.stores.objects import commit_dataset
@@ -145,13 +154,26 @@ def _parts(rows: pd.DataFrame, spec: ModelSpec) -> dict[str, pd.DataFrame]:
     cuts = split_by_time(times, spec.training.validation_share, spec.training.test_share)
     parts = {part: rows.iloc[cut] for part, cut in cuts.items()}
     for part, frame in parts.items():
-        classes = sorted(frame[spec.label.column].unique().tolist())
-        if classes != [0, 1]:
+        found = sorted(frame[spec.label.column].unique().tolist())
+        if needed := _needed(part, found, spec.task):
             raise DataError(
-                f"model '{spec.name}': the {part} part's {len(frame)} rows have the classes {classes} of "
-                f"'{spec.label.column}', needed are 0 and 1: ingest a longer history"
+                f"model '{spec.name}': the {part} part's {len(frame)} rows have the labels {found[:_SHOWN]} of "
+                f"'{spec.label.column}', needed are {needed}: ingest a longer history"
             )
     return parts
+
+
+def _needed(part: str, labels: list[Any], task: Task) -> str:
+    """What a part lacks, in words; empty where it lacks nothing.
+
+    Two classes are ranked against each other, so that each part has both. Of many classes, and of numbers, training needs
+    two that differ, and each part can be measured whatever it holds.
+    """
+    if task == "binary":
+        return "" if labels == [0, 1] else "0 and 1"
+    if part != "train" or len(labels) > 1:
+        return ""
+    return "two classes or more" if task == "multiclass" else "numbers that differ"
 
 
 def _of_rows(sources: list[Origin], rows: pd.DataFrame, scope: Scope, spec: ModelSpec) -> list[Origin]:

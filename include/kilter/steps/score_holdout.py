@@ -16,11 +16,12 @@ from kilter.step import StepContext, StepInfo, StepModel
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kilter.core.sanity.prior import Prior
     from kilter.stores.registry import ModelVersion
 
 STEP = StepInfo(
     stores=frozenset({"objects", "features", "ledger", "registry"}),
-    reads=("entity", "timestamp", "label", "features", "training", "gate"),
+    reads=("entity", "timestamp", "label", "features", "training", "evaluation", "gate"),
     memoised=False,
 )
 
@@ -49,7 +50,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     Raises:
         InputError: the champion's alias was lost, the version is the champion itself, there is neither `as_of` nor a
-            passed batch, or model.yaml lost a feature that the candidate needs for later rows.
+            passed batch, model.yaml lost a feature that the candidate needs for later rows, or another task now.
         DataError: a model or a snapshot was never committed, or was altered.
         UnavailableError: MLflow or the ledger does not answer.
     """
@@ -80,7 +81,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         end=rows[spec.timestamp].iloc[-1],
         rows=len(rows),
         new_rows=len(rows) - len(test),
-        prior=float(read_part(context.objects, candidate.snapshot, "train")[spec.label.column].mean()),
+        prior=_prior(candidate, context),
         unseen_from=_test_start(champion, context) if champion and not incomparable else None,
         incomparable=incomparable,
         look=look,
@@ -133,6 +134,18 @@ def _with_later(test: pd.DataFrame, candidate: ModelVersion, as_of: datetime, co
     return pd.concat([test, later[test.columns]]).sort_values([spec.timestamp, spec.entity], ignore_index=True)
 
 
+def _prior(candidate: ModelVersion, context: StepContext) -> Prior:
+    """What the candidate's train part says of every row."""
+    from kilter.core.sanity.prior import prior
+    from kilter.encoding import encode_labels
+    from kilter.stores.models import read_part
+
+    spec = context.spec
+    train = read_part(context.objects, candidate.snapshot, "train")
+    labels = encode_labels(train[spec.label.column], spec.label.classes)
+    return prior(labels, len(spec.label.classes), spec.evaluation.primary)
+
+
 def _test_start(version: ModelVersion, context: StepContext) -> datetime:
     """Event time of the first row that a version learned nothing from."""
     from kilter.stores.models import read_part
@@ -148,14 +161,24 @@ def _scores(
     import numpy as np
     import pandas as pd
 
+    from kilter.scores import in_order, to_column
     from kilter.stores.models import load_model
 
-    nothing, incomparable = np.full(len(rows), np.nan), ""
-    scores = {"candidate": load_model(context.objects, candidate.key).score(rows), "champion": nothing}
+    spec, incomparable = context.spec, ""
+    own = load_model(context.objects, candidate.key)
+    if own.signature.task != spec.task:
+        raise InputError(
+            f"model '{spec.name}' version {candidate.version} is {own.signature.task}, and model.yaml says task: {spec.task}: "
+            "train again"
+        )
+    scores = in_order(own.score(rows), own.signature.classes, spec.label.classes)
+    others = np.full_like(scores, np.nan)
     if champion is not None:
         model = load_model(context.objects, champion.key)
-        if lost := sorted(set(model.signature.names) - set(rows.columns)):
+        if model.signature.task != spec.task:
+            incomparable = f"it is {model.signature.task}, and model.yaml says task: {spec.task}"
+        elif lost := sorted(set(model.signature.names) - set(rows.columns)):
             incomparable = f"it takes {', '.join(lost)}, which the candidate's rows do not have"
         else:
-            scores["champion"] = model.score(rows)
-    return pd.DataFrame(scores), incomparable
+            others = in_order(model.score(rows), model.signature.classes, spec.label.classes)
+    return pd.DataFrame({"candidate": to_column(scores), "champion": to_column(others)}), incomparable

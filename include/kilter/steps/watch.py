@@ -97,6 +97,8 @@ def _judge(rows: pd.DataFrame, row: RowMapping, look: int, context: StepContext)
     from kilter.core.uncertainty.estimate import loss
     from kilter.core.uncertainty.looks import confidence_at
     from kilter.core.watch import NAME, judge
+    from kilter.encoding import encode_labels
+    from kilter.scores import from_column, in_order
     from kilter.stores.models import load_model
 
     spec = context.spec
@@ -104,16 +106,21 @@ def _judge(rows: pd.DataFrame, row: RowMapping, look: int, context: StepContext)
     if len(rows) < rules.minimum_rows:
         return judge(metric, None, len(rows), row["champion"], rules)
     predecessor = load_model(context.objects, context.registry.version(spec.name, row["champion"]).key)
-    if lost := sorted(set(predecessor.signature.names) - set(rows.columns)):
-        reason = f"version {row['champion']} takes {', '.join(lost)}, which the requests did not have: not comparable"
+    why = ""
+    if predecessor.signature.task != spec.task:
+        why = f"is {predecessor.signature.task}, and model.yaml says task: {spec.task}"
+    elif lost := sorted(set(predecessor.signature.names) - set(rows.columns)):
+        why = f"takes {', '.join(lost)}, which the requests did not have"
+    if why:
+        reason = f"version {row['champion']} {why}: not comparable"
         return Judgement(
             name=NAME, verdict=Verdict.INCONCLUSIVE, reason=reason, figures={"rows": len(rows), "metric": metric}
         )
     lost_to = loss(
         metric,
-        rows[spec.label.column].to_numpy("float64"),
-        rows["score"].to_numpy("float64"),
-        predecessor.score(rows),
+        encode_labels(rows[spec.label.column], spec.label.classes),
+        from_column(rows["score"], spec.label.classes),
+        in_order(predecessor.score(rows), predecessor.signature.classes, spec.label.classes),
         blocks_of(rows[spec.timestamp].dt.tz_localize(None).to_numpy(), spec.evaluation.block),
         confidence_at(look, spec.gate.confidence),
         context.seed,

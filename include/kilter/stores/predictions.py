@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kilter.errors import DataError
 from kilter.keys import CLASSES, prediction_span
-from kilter.scores import Scores, from_column, to_column
+from kilter.scores import from_column, in_order, to_column
 from kilter.spec import ModelSpec
 from kilter.stores.objects import ObjectStore
 from kilter.stores.parquet import from_parquet
@@ -66,11 +63,5 @@ def _frame(table: pa.Table, spec: ModelSpec, name: str) -> pd.DataFrame:
     frame = table.to_pandas()
     known = tuple(json.loads((field.metadata or {}).get(CLASSES, json.dumps(classes))))
     if known != classes:
-        frame["score"] = to_column(_in_order(from_column(frame["score"], known), known, classes))
+        frame["score"] = to_column(in_order(from_column(frame["score"], known), known, classes))
     return frame
-
-
-def _in_order(scores: Scores, known: Sequence[str], wanted: Sequence[str]) -> Scores:
-    """Scores of the classes `known` as those of the classes `wanted`, shape (rows, wanted)."""
-    nothing = np.zeros(len(scores))
-    return np.column_stack([scores[:, known.index(name)] if name in known else nothing for name in wanted])

@@ -17,6 +17,8 @@ def judge(
 ) -> Judgement:
     """Judge the expected calibration error, and the calibration slope between its two bounds.
 
+    Of many classes it is the most probable one that is judged: whether it is right as often as its probability says.
+
     An interval that reaches across a bound is inconclusive, and so are too few rows, or rows of one class.
 
     Args:
@@ -24,7 +26,7 @@ def judge(
     """
     figures = {"rows": rows, "bins": [bin.model_dump() for bin in bins]}
     if error is None or slope is None:
-        reason = f"{rows} rows: too few blocks of evaluation.block hold each of the two labels to judge calibration"
+        reason = f"{rows} rows: too few blocks of evaluation.block hold each of the two outcomes to judge calibration"
         return judge_measured(NAME, [], figures, [reason])
     least, greatest = allowed.slope
     measured = [

@@ -26,11 +26,12 @@ class Evidence:
 
     Args:
         rows: of the holdout.
-        wrong: rows of the holdout whose score is no probability.
+        wanted: what a score has to be, in words.
+        wrong: rows of the holdout whose score is none.
         first_wrong: the first of them, in words; empty without one.
-        spread: greatest less least score of the holdout; NaN where one is none.
+        spread: greatest less least score of the holdout, as `kilter.core.sanity.scores.spread` has it.
         probes: how much rare input was tried.
-        unscored: the rare input without a probability for a score, in words.
+        unscored: the rare input without such a score, in words.
         losses: of the validation part after each round; empty where none was kept.
         start: the loss of the validation part before the first round, that of the prior.
         baselines: by its name, how much worse than a naive baseline the model is; None without an interval.
@@ -39,6 +40,7 @@ class Evidence:
     """
 
     rows: int
+    wanted: str
     wrong: int
     first_wrong: str
     spread: float
@@ -79,17 +81,17 @@ def judge(evidence: Evidence, metric: str, sanity: Sanity) -> Judgement:
 
 def _scores(evidence: Evidence) -> Iterator[Finding]:
     yield (
-        Measured(label="rows whose score is no probability", value=evidence.wrong, wanted="at_most", bound=0),
+        Measured(label=f"rows whose score is no {evidence.wanted}", value=evidence.wrong, wanted="at_most", bound=0),
         f"The first of {evidence.wrong} rows is {evidence.first_wrong}",
     )
     if not evidence.wrong:
         yield (
             Measured(label="greatest less least score", value=evidence.spread, wanted="at_least", bound=_LEAST_SPREAD),
-            "The model gives every row one score: see whether its training part holds both labels and its features vary",
+            "The model gives every row one score: see whether labels and features of its training part vary",
         )
     unscored = len(evidence.unscored)
     yield (
-        Measured(label="rare inputs without a probability", value=unscored, wanted="at_most", bound=0),
+        Measured(label=f"rare inputs without a {evidence.wanted}", value=unscored, wanted="at_most", bound=0),
         f"The first of {unscored} among {evidence.probes} inputs: {evidence.unscored[0] if unscored else ''}",
     )
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kilter.core.sanity.scores import in_words, is_score
 from kilter.encoding import Matrix, Signature
-from kilter.spec import Feature
+from kilter.spec import Feature, Task
 
-Vector = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
 
 _FAR = 1000.0
 """Ranges of the train part beyond its extremes."""
@@ -43,17 +44,8 @@ def probes(train: Matrix, signature: Signature) -> Iterator[Probe]:
             yield Probe(f"feature '{feature.name}' {name}", slice(column, column + 1), value)
 
 
-def is_score(scores: Vector) -> npt.NDArray[np.bool_]:
-    """Whether each score is a probability: finite, from 0 to 1.
-
-    >>> is_score(np.array([0.0, 0.3, 1.2, np.nan])).tolist()
-    [True, True, False, False]
-    """
-    return (scores >= 0) & (scores <= 1)
-
-
-def unscored(tried: Sequence[Probe], predict: Callable[[Matrix], Vector], rows: Matrix) -> list[str]:
-    """The probes by which a row gets no probability for a score, each in words with the first such score.
+def unscored(tried: Sequence[Probe], predict: Callable[[Matrix], Scores], rows: Matrix, task: Task) -> list[str]:
+    """The probes by which a row gets no score of its task's kind, each in words with the first such score.
 
     Args:
         rows: encoded, rows × features; each probe is put into all of them.
@@ -64,11 +56,12 @@ def unscored(tried: Sequence[Probe], predict: Callable[[Matrix], Vector], rows: 
         probed = np.repeat(rows[np.newaxis], len(together), axis=0)
         for place, probe in enumerate(together):
             probed[place, :, probe.columns] = probe.value
-        scores = predict(probed.reshape(-1, rows.shape[1])).reshape(len(together), len(rows))
+        scores = predict(probed.reshape(-1, rows.shape[1]))
+        fine = is_score(scores, task).reshape(len(together), len(rows))
         found += [
-            f"{probe.name} scores {own[~is_score(own)][0]:g}"
-            for probe, own in zip(together, scores, strict=True)
-            if not is_score(own).all()
+            f"{probe.name} scores {in_words(scores[place * len(rows) + int(fine[place].argmin())])}"
+            for place, probe in enumerate(together)
+            if not fine[place].all()
         ]
     return found
 

@@ -62,6 +62,35 @@ def labels(tables):
     return ended.select("ride_id", "started_at", "ended_at", slow=(ended.minutes > 20).cast("int8"))
 """
 
+_SHORT = {"{trainer: xgboost,": "{trainer: xgboost, rounds: 30, parameters: {max_depth: 3},"}
+
+OF_TASK = {
+    "multiclass": {
+        "task: binary": "task: multiclass",
+        "column: slow,": "column: pace, classes: [quick, usual, slow],",
+        "[roc_auc], block": "[accuracy, log_loss, brier, macro_f1], slices: [zone], block",
+        "{roc_auc: 0.5}": "{accuracy: 0.5, log_loss: 1, brier: 0.6, macro_f1: 0.5}, slices: {minimum_rows: 50}, "
+        "against_champion: {minimum_rows: 100}",
+        **_SHORT,
+        'slow=(ended.minutes > 20).cast("int8")': (
+            'pace=(ended.minutes > 24).ifelse("slow", (ended.minutes > 14).ifelse("usual", "quick"))'
+        ),
+    },
+    "regression": {
+        **_SHORT,
+        "task: binary": "task: regression",
+        "column: slow,": "column: duration,",
+        "[roc_auc], block": "[mae, rmse, r2], slices: [zone], block",
+        "{roc_auc: 0.5}": (
+            "{mae: 6, rmse: 8, r2: 0.5}, against_champion: {minimum_rows: 100, allowed_regression: 0.5}, slices: {allowed_regression: 1, "
+            "minimum_rows: 50}"
+        ),
+        "gate: {": "watch: {allowed_regression: 0.5, minimum_rows: 100}\ndrift: {allowed_decay: 1}\ngate: {",
+        'slow=(ended.minutes > 20).cast("int8")': "duration=ended.minutes",
+    },
+}
+"""What is written otherwise, in model.yaml and features.py, by task."""
+
 EXPECTATIONS = {
     "tables": {
         "rides": {
@@ -158,15 +187,25 @@ class Rides:
         minutes = (frame.fare + random.normal(scale=6, size=len(frame))).clip(1, 60).where(frame.minutes.notna())
         return frame.assign(minutes=minutes, ended_at=frame.started_at + pd.to_timedelta(minutes, unit="m"))
 
-    def candidate(self, snapshot: str, learn: Callable[[Part], Part] = lambda part: part, **changes: Any) -> int:
-        """Register a version whose training saw `learn(train part)`; `changes` replace fields of its pipeline run."""
+    def candidate(
+        self,
+        snapshot: str,
+        learn: Callable[[Part], Part] = lambda part: part,
+        answers: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> int:
+        """Register a version whose training saw `learn(train part)`.
+
+        `answers` replaces task or classes of its signature, `changes` replace fields of its pipeline run.
+        """
         spec = load_spec(self.folder)
         signature = Signature.of(spec)
         parts = {
-            name: learn(to_part(read_part(self.objects, snapshot, name), signature, "slow"))
+            name: learn(to_part(read_part(self.objects, snapshot, name), signature, spec.label.column))
             for name in ("train", "validation")
         }
-        loss = loss_metric(spec.task, spec.evaluation.primary)
+        signature = signature.model_copy(update=answers or {})
+        loss = loss_metric(signature.task, spec.evaluation.primary)
         trained = trainer("xgboost").train(
             parts["train"], parts["validation"], signature, spec.training, loss, "cpu", logging.getLogger("test")
         )
@@ -191,6 +230,13 @@ class Rides:
         if verdict["verdict"] != "passed":
             return verdict
         return verdict | self.run("build_features", batch=batch, **self.day(number))
+
+    def turn(self, task: str) -> None:
+        """Ask for the pace of a ride, one of three classes, or for its minutes, instead of whether it is slow."""
+        for old, new in OF_TASK[task].items():
+            for file in ("model.yaml", "features.py"):
+                path = self.folder / file
+                path.write_text(path.read_text().replace(old, new))
 
     def change_spec(self, change: Callable[[str], str]) -> None:
         """Rewrite model.yaml."""

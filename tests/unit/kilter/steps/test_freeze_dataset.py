@@ -201,7 +201,7 @@ def test_too_few_rows_is_a_data_error_with_the_figures(rides: Any) -> None:
 def test_one_class_only_is_a_data_error_that_names_the_part(rides: Any) -> None:
     for day in range(3):
         rides.ingest(day, rides.frame(day).assign(minutes=5.0))
-    with pytest.raises(DataError, match=r"the train part's .* have the classes \[0\] of 'slow', needed are 0 and 1"):
+    with pytest.raises(DataError, match=r"the train part's .* have the labels \[0\] of 'slow', needed are 0 and 1"):
         rides.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
 
 

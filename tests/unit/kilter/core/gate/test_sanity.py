@@ -19,6 +19,7 @@ def judged(sanity: Sanity | None = None, **changes: Any) -> Judgement:
     """The judgement on a sane model, changed."""
     sane = {
         "rows": 1000,
+        "wanted": "probability",
         "wrong": 0,
         "first_wrong": "",
         "spread": 0.7,

@@ -37,3 +37,12 @@ def test_it_is_what_a_search_through_the_past_finds() -> None:
     mixed = random.permutation(200)
     found = last_values(times, times[mixed], labels[mixed], known[mixed], prior=0.5)
     assert found.tolist() == [search(time) for time in times]
+
+
+def test_of_many_classes_it_is_sure_of_the_last_one() -> None:
+    labels = np.eye(3)[[2, 0]]
+    found = last_values(DAYS[:3], DAYS[:2], labels, DAYS[:2], prior=(0.5, 0.25, 0.25))
+    assert found.tolist() == [[0.5, 0.25, 0.25], [0, 0, 1], [1, 0, 0]]
+    assert last_values(DAYS[:1], DAYS[:0], labels[:0], DAYS[:0], prior=(0.5, 0.25, 0.25)).tolist() == [
+        [0.5, 0.25, 0.25]
+    ]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from kilter.core.sanity.leak import gain, gains_alone
+from kilter.core.sanity.prior import prior
 from kilter.encoding import Signature
-from kilter.spec import Feature
+from kilter.spec import Feature, Task
 
 RANDOM = np.random.default_rng(3)
 ROWS = 4000
@@ -49,6 +50,36 @@ def test_categories_are_bins_whatever_their_order() -> None:
     letters = Feature(name="c", kind="categorical", categories=tuple("abcdef"))
     odd = RANDOM.integers(0, 3, ROWS) * 2 + LABELS
     assert alone(letters, odd) == pytest.approx(0.5)
+
+
+THIRDS = RANDOM.integers(3, size=ROWS).astype(float)
+"""Of three classes, as labels."""
+MINUTES = RANDOM.exponential(20, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "labels"),
+    [
+        ("multiclass", "accuracy", THIRDS),
+        ("multiclass", "log_loss", THIRDS),
+        ("multiclass", "macro_f1", THIRDS),
+        ("regression", "mae", MINUTES),
+        ("regression", "rmse", MINUTES),
+        ("regression", "r2", MINUTES),
+    ],
+)
+def test_the_answer_in_disguise_gains_nearly_all_whatever_the_task(task: Task, metric: str, labels: np.ndarray) -> None:
+    half, classes = ROWS // 2, ("a", "b", "c") if task == "multiclass" else ()
+    matrix = np.column_stack([-labels, RANDOM.random(ROWS)]).astype(np.float32)
+    signature = Signature(
+        entity="id", timestamp="at", features=(NUMBER, Feature(name="noise")), task=task, classes=classes
+    )
+    alone = gains_alone(metric, matrix[:half], labels[:half], matrix[half:], labels[half:], signature)
+    sure = np.eye(3)[labels[half:].astype(int)] if classes else labels[half:]
+    perfect = gain(metric, labels[half:], sure, prior(labels[:half], len(classes), metric))
+    assert alone["x"] > 0.9 * perfect
+    # To the macro F1 of the commonest class alone even a toss between all classes adds.
+    assert abs(alone["noise"]) < (0.2 if metric == "macro_f1" else 0.1) * perfect
 
 
 def test_a_feature_that_is_always_missing_gains_nothing() -> None:

@@ -42,7 +42,10 @@ def test_an_answer_that_is_no_probability_is_told_with_the_probe(wrong: float) -
     probe = Probe("feature 'y' = 'b'", slice(1, 2), 1.0)
     other = Probe("feature 'y' = 'a'", slice(1, 2), 0.0)
     found = unscored(
-        [other, probe, other], lambda matrix: np.where((matrix[:, 1] == 1) & (matrix[:, 0] == 2), wrong, 0.5), rows
+        [other, probe, other],
+        lambda matrix: np.where((matrix[:, 1] == 1) & (matrix[:, 0] == 2), wrong, 0.5),
+        rows,
+        "binary",
     )
     assert found == [f"feature 'y' = 'b' scores {wrong:g}"]
     assert rows[0, 1] == 0
@@ -50,5 +53,20 @@ def test_an_answer_that_is_no_probability_is_told_with_the_probe(wrong: float) -
 
 def test_probes_beyond_one_call_of_the_model_are_all_tried() -> None:
     many = [Probe(f"x = {value}", slice(0, 1), value) for value in range(1203)]
-    found = unscored(many, lambda matrix: np.where(matrix[:, 0] % 400 == 2, 2.0, 0.5), np.zeros((3, 2), np.float32))
+    found = unscored(
+        many, lambda matrix: np.where(matrix[:, 0] % 400 == 2, 2.0, 0.5), np.zeros((3, 2), np.float32), "binary"
+    )
     assert found == [f"x = {value} scores 2" for value in (2, 402, 802, 1202)]
+
+
+def test_an_answer_of_many_classes_that_is_no_distribution_is_told_whole() -> None:
+    tried = [Probe(f"x = {value}", slice(0, 1), value) for value in (0.5, 0.9)]
+    found = unscored(
+        tried, lambda matrix: np.column_stack([matrix[:, 0], 1 - matrix[:, 0].round()]), np.zeros((2, 2)), "multiclass"
+    )
+    assert found == ["x = 0.5 scores (0.5, 1)", "x = 0.9 scores (0.9, 0)"]
+
+
+def test_a_number_may_be_any_that_is_finite() -> None:
+    tried = [Probe(f"x = {value}", slice(0, 1), value) for value in (-900.0, np.inf)]
+    assert unscored(tried, lambda matrix: matrix[:, 0], np.zeros((2, 2)), "regression") == ["x = inf scores inf"]
