@@ -68,15 +68,9 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     in the facts. The facts also name the origin of each interval that rows or their features came from.
 
     Raises:
-<<<<<<< HEAD
-        DataError: no labels, fewer than `training.minimum_rows`, a part that holds one class only, or an
-            interval that was built anew while it was read.
-        InputError: no `as_of`, and no batch passed yet; or another retraining is under way.
-=======
         DataError: no labels, fewer than `training.minimum_rows`, a part of two classes that holds one only, a train part
             whose labels are all one, or an interval that was built anew while it was read.
-        InputError: no `as_of`, and no batch passed yet.
->>>>>>> 5a5e581 (Many classes and numbers go from their labels through the whole gate)
+        InputError: no `as_of`, and no batch passed yet; or another retraining is under way.
         UnavailableError: the ledger does not answer.
     """
     from kilter.stores.objects import commit_dataset
