@@ -35,8 +35,8 @@ LINES = ("L1", "L2", "L3")
 SUPPLIERS = {"north": 0.5, "south": 0.3, "east": 0.2}
 """Each supplier's share of the granulate."""
 
-COOLING = timedelta(hours=3)
-QUEUE = timedelta(hours=7)
+COOLING = timedelta(hours=1)
+QUEUE = timedelta(hours=3)
 """A part is inspected once it has cooled and its turn has come, which takes up to so much longer."""
 NOT_INSPECTED = 0.01
 
