@@ -72,7 +72,8 @@ def predicted(evaluation: Evaluation) -> bytes:
     """Numbers predicted beside what came, and the line on which they would be equal."""
     figure, axes = _figure("Predicted", "Actual")
     axes.scatter(*zip(*evaluation.points, strict=True), color=_BLUE, s=6, alpha=0.4)
-    ends = [min(map(min, evaluation.points)), max(map(max, evaluation.points))]
+    scores = [score for score, _ in evaluation.points]
+    ends = [min(scores), max(scores)]
     axes.plot(ends, ends, color=_GREY, linestyle="--")
     axes.set_title(f"Predicted and actual, {len(evaluation.points):,} of {evaluation.rows:,} test rows")
     return _png(figure)

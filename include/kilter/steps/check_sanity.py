@@ -56,7 +56,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
     from kilter.core.metrics import measure
     from kilter.core.sanity.prior import guesses
     from kilter.core.sanity.probes import probes, unscored
-    from kilter.core.sanity.scores import WANTED, is_score, spread
+    from kilter.core.sanity.scores import is_score, spread
     from kilter.encoding import encode_labels
     from kilter.stores.models import encode_frame, losses_of, read_part
     from kilter.stores.objects import read_manifest
@@ -74,7 +74,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
     loss = manifest.facts.get("loss", "log_loss")
     return Evidence(
         rows=len(holdout.labels),
-        wanted=WANTED[spec.task],
+        task=spec.task,
         wrong=len(wrong),
         first_wrong=_named(holdout, wrong[0], model.signature.entity) if len(wrong) else "",
         spread=spread(holdout.candidate, spec.task),

@@ -7,15 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kilter.core.sanity.convergence import LEAST_FALL, MOST_LATE_FALL, fall, late_fall
+from kilter.core.sanity.scores import WANTED
 from kilter.core.uncertainty.estimate import Estimate
 from kilter.core.verdict import Judgement, Measured, Verdict, judge_measured
-from kilter.spec import Sanity
+from kilter.spec import Sanity, Task
 
 NAME = "sanity"
 
 Finding = tuple[Measured, str]
 """A number beside its bound, and what to say when it breaks it."""
 
+_SPREAD: dict[Task, str] = {
+    "binary": "greatest less least score",
+    "multiclass": "greatest less least probability of a class",
+    "regression": "greatest less least score, as a share of the greatest",
+}
 _LEAST_SPREAD = 1e-6
 """Scores nearer to each other are one score, in the float32 that models compute in."""
 
@@ -26,7 +32,7 @@ class Evidence:
 
     Args:
         rows: of the holdout.
-        wanted: what a score has to be, in words.
+        task: what a score has to be, as `kilter.core.sanity.scores` says.
         wrong: rows of the holdout whose score is none.
         first_wrong: the first of them, in words; empty without one.
         spread: greatest less least score of the holdout, as `kilter.core.sanity.scores.spread` has it.
@@ -40,7 +46,7 @@ class Evidence:
     """
 
     rows: int
-    wanted: str
+    task: Task
     wrong: int
     first_wrong: str
     spread: float
@@ -80,18 +86,19 @@ def judge(evidence: Evidence, metric: str, sanity: Sanity) -> Judgement:
 
 
 def _scores(evidence: Evidence) -> Iterator[Finding]:
+    wanted = WANTED[evidence.task]
     yield (
-        Measured(label=f"rows whose score is no {evidence.wanted}", value=evidence.wrong, wanted="at_most", bound=0),
+        Measured(label=f"rows whose score is no {wanted}", value=evidence.wrong, wanted="at_most", bound=0),
         f"The first of {evidence.wrong} rows is {evidence.first_wrong}",
     )
     if not evidence.wrong:
         yield (
-            Measured(label="greatest less least score", value=evidence.spread, wanted="at_least", bound=_LEAST_SPREAD),
+            Measured(label=_SPREAD[evidence.task], value=evidence.spread, wanted="at_least", bound=_LEAST_SPREAD),
             "The model gives every row one score: see whether labels and features of its training part vary",
         )
     unscored = len(evidence.unscored)
     yield (
-        Measured(label=f"rare inputs without a {evidence.wanted}", value=unscored, wanted="at_most", bound=0),
+        Measured(label=f"rare inputs without a {wanted}", value=unscored, wanted="at_most", bound=0),
         f"The first of {unscored} among {evidence.probes} inputs: {evidence.unscored[0] if unscored else ''}",
     )
 

@@ -19,7 +19,7 @@ def judged(sanity: Sanity | None = None, **changes: Any) -> Judgement:
     """The judgement on a sane model, changed."""
     sane = {
         "rows": 1000,
-        "wanted": "probability",
+        "task": "binary",
         "wrong": 0,
         "first_wrong": "",
         "spread": 0.7,
@@ -96,3 +96,14 @@ def test_a_trusted_feature_may_carry_the_model_and_no_other_may() -> None:
     failed = judged(trusting, shares={"arrival": 1.1, "landing": 0.95, "taxi": 1.2, "carrier": 0.2})
     assert failed.verdict == "failed"
     assert [item.label.split("'")[1] for item in failed.measured if "alone" in item.label] == ["taxi", "landing"]
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        ("multiclass", "rows whose score is no distribution over the classes 0 <= 0"),
+        ("regression", "greatest less least score, as a share of the greatest 0.7 >= 1e-06"),
+    ],
+)
+def test_what_a_score_is_depends_on_the_task(task: str, told: str) -> None:
+    assert told in judged(task=task).reason
