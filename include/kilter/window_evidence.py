@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from kilter.core.drift import alerts, doubt, verdict_of
+from kilter.core.drift.change import row_errors
 from kilter.core.drift.columns import Comparison
 from kilter.core.drift.data import judge_data_drift
+from kilter.core.drift.detectors import judge_change
 from kilter.core.drift.estimate import Shown, judge_estimate
 from kilter.core.drift.freshness import Stretch, judge_freshness
 from kilter.core.drift.performance import judge_performance
@@ -28,10 +30,10 @@ from kilter.encoding import encode_labels
 from kilter.scores import from_column
 from kilter.spec import ModelSpec
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Array = npt.NDArray[np.float64]
+
+STREAM_ROWS = 100_000
+"""Rows that the detectors run through at most: a fifth of a second."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Reference:
     """With a column of the version's scores."""
     baseline: float | None
     """The best value of the primary metric: on the test part, or in an earlier window."""
+    served: pd.DataFrame | None = None
+    """Event time, score and label of what it answered in earlier windows, as many as `STREAM_ROWS` at most."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,23 @@ def judge_window(
         judge_data_drift(features, window.null_shares, window.rows, drift),
         judge_prediction_drift(answers, window.rows, drift),
         judge_performance(metric, value, reference.baseline if reference else None, window.labelled, drift),
-        *([_judge_estimate(window, reference, spec, seed)] if reference else []),
     ]
+    if reference is not None:
+        judgements += [
+            _judge_estimate(window, reference, spec, seed),
+            _judge_change(window.frame, reference, spec, seed),
+        ]
     return WindowEvidence(tuple(doubt(item, freshness) for item in judgements), value, pages)
 
 
 def outcomes(frame: pd.DataFrame, spec: ModelSpec) -> tuple[Array, Array]:
     """Labels and scores of the rows whose label is known, as metrics take them."""
-    known = frame[frame[spec.label.column].notna()]
+    known = _known(frame, spec)
     return encode_labels(known[spec.label.column].tolist(), spec.label.classes), scores_of(known, spec)
+
+
+def _known(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
+    return frame[frame[spec.label.column].notna()]
 
 
 def scores_of(frame: pd.DataFrame, spec: ModelSpec) -> Array:
@@ -121,6 +133,35 @@ def _judge_estimate(window: Window, reference: Reference, spec: ModelSpec, seed:
     )
 
 
+def _judge_change(frame: pd.DataFrame, reference: Reference, spec: ModelSpec, seed: int) -> Judgement:
+    """Run the detectors over the test part and what the version answered since, in the order of event time.
+
+    Of more than `STREAM_ROWS` rows every so manieth is taken: a change is then seen as surely, and told a little less exactly.
+    """
+    columns = [spec.timestamp, SCORE, spec.label.column]
+    parts = [_known(part, spec)[columns] for part in (reference.served, frame) if part is not None]
+    live = pd.concat([part for part in parts if len(part)] or parts)
+    live = live.sort_values(spec.timestamp, kind="stable")
+    live = live.iloc[np.unique(np.linspace(0, len(live) - 1, min(len(live), STREAM_ROWS)).astype(int))]
+    test = _known(bounded(reference.test, spec.drift.sample, seed), spec).sort_values(spec.timestamp, kind="stable")
+    stream = pd.concat([test[columns], live]) if len(live) else test
+    labels, scores = outcomes(stream, spec)
+    scale = _scale(labels[: len(test)], scores[: len(test)]) if spec.task == "regression" else 1.0
+    return judge_change(
+        row_errors(spec.task, labels, scores, scale),
+        _times(stream, spec),
+        _blocks(stream, spec),
+        len(test),
+        spec.drift.minimum_rows,
+        spec.gate.confidence,
+    )
+
+
+def _scale(labels: Array, scores: Array) -> float:
+    """The error that 99 of 100 rows of a regression's test part keep to."""
+    return float(np.quantile(np.abs(labels - scores), 0.99)) or 1.0 if len(labels) else 1.0
+
+
 def share_beyond(frame: pd.DataFrame, train: pd.DataFrame, spec: ModelSpec) -> float:
     """The share of rows with a feature beyond all that was learnt from: its range, or its categories."""
     beyond = np.zeros(len(frame), dtype=bool)
@@ -134,7 +175,11 @@ def share_beyond(frame: pd.DataFrame, train: pd.DataFrame, spec: ModelSpec) -> f
 
 
 def _blocks(frame: pd.DataFrame, spec: ModelSpec) -> npt.NDArray[np.int64]:
-    return blocks_of(frame[spec.timestamp].dt.tz_localize(None).to_numpy(), spec.evaluation.block)
+    return blocks_of(_times(frame, spec), spec.evaluation.block)
+
+
+def _times(frame: pd.DataFrame, spec: ModelSpec) -> npt.NDArray[np.datetime64]:
+    return frame[spec.timestamp].dt.tz_localize(None).to_numpy()
 
 
 def _compare(
@@ -146,7 +191,7 @@ def _compare(
     shown = {}
     shown["drift"], features = compare_features(live, train, spec)
     shown["predictions"], answers = compare_predictions(scores_of(live, spec), scores_of(test, spec), spec)
-    now = outcomes(bounded(frame[frame[spec.label.column].notna()], rows, seed), spec)
+    now = outcomes(bounded(_known(frame, spec), rows, seed), spec)
     then = outcomes(test, spec)
     if _tells(now[0], spec) and _tells(then[0], spec):
         shown["performance"] = compare_performance(now, then, spec)

@@ -9,6 +9,8 @@ from kilter.spec import UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kilter.core.drift.freshness import Stretch
     from kilter.core.drift.window import Window
     from kilter.stores.registry import ModelVersion
@@ -97,7 +99,32 @@ def _reference(version: ModelVersion, end: datetime, context: StepContext) -> Re
 
     train, test = (read_part(context.objects, version.snapshot, part) for part in ("train", "test"))
     scores = load_model(context.objects, version.key).score(test)
-    return Reference(train, test.assign(**{SCORE: to_column(scores)}), _baseline(version, end, context))
+    return Reference(
+        train,
+        test.assign(**{SCORE: to_column(scores)}),
+        _baseline(version, end, context),
+        _served(version, end, context),
+    )
+
+
+def _served(version: ModelVersion, end: datetime, context: StepContext) -> pd.DataFrame | None:
+    """What the version answered in earlier windows, newest first, until there are rows enough; labels as they were known."""
+    import pandas as pd
+
+    from kilter.stores.windows import read_window
+    from kilter.window_evidence import STREAM_ROWS
+
+    spec, parts, rows = context.spec, list[pd.DataFrame](), 0
+    for row in reversed(context.ledger.reports(spec.name, end)):
+        if rows >= STREAM_ROWS:
+            break
+        if row["summary"]["version"] != version.version or not row["summary"]["labelled"]:
+            continue
+        frame = read_window(context.objects, spec, row["summary"]["window"]).frame
+        own = frame[(frame["model_version"] == version.version) & frame[spec.label.column].notna()]
+        parts.append(own)
+        rows += len(own)
+    return pd.concat(parts) if parts else None
 
 
 def _baseline(version: ModelVersion, end: datetime, context: StepContext) -> float | None:

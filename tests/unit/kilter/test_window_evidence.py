@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tests.unit.kilter.parts import CLASSES, spec_of
 
-from kilter.core.drift import DATA_DRIFT, ESTIMATED_PERFORMANCE, PERFORMANCE, PREDICTION_DRIFT
+from kilter.core.drift import CHANGE_DETECTORS, DATA_DRIFT, ESTIMATED_PERFORMANCE, PERFORMANCE, PREDICTION_DRIFT
 from kilter.core.drift.freshness import Stretch
 from kilter.core.drift.window import Window
 from kilter.core.verdict import Judgement, Verdict
@@ -124,3 +124,12 @@ def test_without_labels_quality_is_estimated_and_a_strange_window_is_not(task: s
     strange = judge(task, answered(task).assign(quality=None, line="c"))
     assert "100% of the rows have a feature beyond all" in one(strange, ESTIMATED_PERFORMANCE).reason
     assert one(judge("regression", answered("regression")), ESTIMATED_PERFORMANCE).verdict is Verdict.INCONCLUSIVE
+
+
+@TASKS
+def test_errors_that_grew_within_the_window_are_a_change_with_its_time(task: str) -> None:
+    calm, wild = answered(task), answered(task, worse=True, seed=2)
+    found = one(judge(task, pd.concat([calm[:2000], wild[2000:]])), CHANGE_DETECTORS)
+    assert found.verdict is Verdict.FAILED
+    assert "rose at 2024-01-08 1" in found.reason
+    assert one(judge(task, calm), CHANGE_DETECTORS).verdict is Verdict.PASSED

@@ -30,7 +30,7 @@ def expected(metric: str, scores: Array) -> float:
         metric: of two or of many classes.
         scores: probability of 1, shape (rows,), or of each class, shape (rows, classes).
 
-    >>> expected("accuracy", np.array([0.9, 0.2])), round(expected("brier", np.array([[0.5, 0.5, 0.0]])), 3)
+    >>> round(expected("accuracy", np.array([0.9, 0.2])), 3), expected("brier", np.array([[0.5, 0.5, 0.0]]))
     (0.85, 0.5)
     """
     if metric in _WEIGHTED:
