@@ -13,6 +13,8 @@ from rich.table import Table
 from kilter.core.metrics import measure
 from kilter.demo.loop import STAGES, Loop
 from kilter.drift_report import SCORE
+from kilter.encoding import encode_labels
+from kilter.scores import from_column
 from kilter.stores.models import load_model
 from kilter.stores.parquet import read_table
 
@@ -85,12 +87,13 @@ def _month(loop: Loop, first: Any, start: datetime, end: datetime) -> dict[str, 
     key = loop.ledger.window(loop.spec.name, end)
     window = read_table(loop.objects, key, "window.parquet").to_pandas()
     labelled = window[window[label].notna()]
-    labels = labelled[label].to_numpy(float)
+    classes = loop.spec.label.classes
+    labels = encode_labels(labelled[label], classes)
     return {
         "month": f"{start:%Y-%m}",
         "rows": len(window),
         "versions": ", ".join(f"v{version}" for version in sorted(window["model_version"].unique())),
-        "served": measure([metric], labels, labelled[SCORE].to_numpy(float))[metric],
+        "served": measure([metric], labels, from_column(labelled[SCORE], classes))[metric],
         "never_retrained": measure([metric], labels, first.score(labelled))[metric],
     }
 
