@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kilter.core.gate.prediction_parity import Online, Probes, Row, Served
     from kilter.core.verdict import Judgement
     from kilter.holdout import Facts, Holdout
-    from kilter.scores import Scores, Vector
+    from kilter.scores import Scores
     from kilter.spec import ModelSpec
     from kilter.stores.models import Model
     from kilter.trial import TrialServer
@@ -152,13 +152,13 @@ def _served(
         if not wrong.size:
             return served
         place = int(wrong[0])
-        number = int(np.abs(own[place] - answered[place]).argmax())
         allowed = spec.gate.prediction_parity.tolerance * unit
-        features = _blamed(offline.iloc[[place]], bool(left_out[place]), number, allowed, model, server, spec)
+        features = _blamed(offline.iloc[[place]], bool(left_out[place]), allowed, model, server, spec)
     except UnavailableError as error:
         return Served(rows=len(offline), silent=str(error))
     except ValueError as error:
         return Served(rows=len(offline), refused=str(error))
+    number = int(np.abs(own[place] - answered[place]).argmax())
     return served.model_copy(
         update={
             "first": _row(offline, place, context),
@@ -188,33 +188,19 @@ def _as_sent(rows: pd.DataFrame, spec: ModelSpec) -> tuple[pd.DataFrame, tuple[s
 
 
 def _blamed(
-    row: pd.DataFrame,
-    left_out: bool,
-    number: int,
-    allowed: float,
-    model: Model,
-    server: TrialServer,
-    spec: ModelSpec,
+    row: pd.DataFrame, left_out: bool, allowed: float, model: Model, server: TrialServer, spec: ModelSpec
 ) -> tuple[str, ...]:
-    """The features of a row that the server handles otherwise; those it looks up where it is right once sent them.
+    """The features of a row that the server handles otherwise; those it looks up where it is right once sent them."""
+    import numpy as np
 
-    Args:
-        number: the one of a row's numbers that is compared.
-        allowed: how far it may differ.
-    """
     from kilter.core.gate.prediction_parity import handled_otherwise
 
     names = model.signature.names
-
-    def scored(rows: pd.DataFrame) -> tuple[Vector, Vector]:
-        return _own(model, rows)[:, number], _ask(server, rows, names, model)[:, number]
-
-    if left_out:
-        own, answered = scored(row)
-        if abs(answered[0] - own[0]) <= allowed:
-            return spec.looked_up
-    own, answered = scored(_variants(row, names))
-    return tuple(names[feature] for feature in handled_otherwise(_probes(own), _probes(answered), allowed))
+    if left_out and np.abs(_ask(server, row, names, model) - _own(model, row)).max() <= allowed:
+        return spec.looked_up
+    variants = _variants(row, names)
+    own, answered = _probes(_own(model, variants)), _probes(_ask(server, variants, names, model))
+    return tuple(names[feature] for feature in handled_otherwise(own, answered, allowed))
 
 
 def _ask(server: TrialServer, rows: pd.DataFrame, names: tuple[str, ...], model: Model) -> Scores:
@@ -255,10 +241,10 @@ def _variants(row: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     return copies
 
 
-def _probes(scores: Vector) -> Probes:
+def _probes(scores: Scores) -> Probes:
     from kilter.core.gate.prediction_parity import Probes
 
-    alone, without = scores[2:].reshape(2, -1)
+    alone, without = scores[2:].reshape(2, -1, scores.shape[1])
     return Probes(scores[0], scores[1], alone, without)
 
 

@@ -27,7 +27,7 @@ from kilter.stores.intervals import Record, record_interval
 from kilter.stores.objects import FileObjects, Manifest, commit_dataset
 from kilter.stores.parquet import frame_to_parquet
 
-from .conftest import MODEL, SPEC, free_ports, make_model, wait_until
+from .conftest import MODEL, SPEC, free_ports, make_model, wait_until, write_spec
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=3)
@@ -44,13 +44,20 @@ class Candidate:
 
     Args:
         serving: a section for its spec.
+        task: one of `TASKS`, in place of the flights' own.
     """
 
     def __init__(
-        self, home: Path, model: Callable[[FileObjects, ModelSpec], Manifest] = _small, serving: str = ""
+        self,
+        home: Path,
+        model: Callable[[FileObjects, ModelSpec], Manifest] = _small,
+        serving: str = "",
+        task: str = "",
     ) -> None:
         models = home / "models"
         shutil.copytree(SPEC, models / MODEL)
+        if task:
+            write_spec(models, MODEL, task)
         with (models / MODEL / "model.yaml").open("a") as file:
             file.write(f"\n{serving}\n")
         self.settings = Settings.from_environment({"KILTER_HOME": str(home), "KILTER_MODELS": str(models)})
@@ -133,7 +140,9 @@ class Candidate:
             look=1,
             confidence=0.95,
         )
-        scores = pd.DataFrame({"candidate": 0.5, "champion": np.nan}, index=self.rows.index)
+        # What the checks of a server do not look at.
+        nothing = [np.full(len(self.spec.label.classes), np.nan)] if self.spec.label.classes else [np.nan]
+        scores = pd.DataFrame({"candidate": nothing * len(self.rows), "champion": nothing * len(self.rows)})
         files = {ROWS_FILE: frame_to_parquet(self.rows), SCORES_FILE: frame_to_parquet(scores)}
         return commit_dataset(self.objects, f"holdouts/{MODEL}", files, facts.model_dump(mode="json")).key
 
@@ -157,7 +166,7 @@ def _rows(spec: ModelSpec, count: int) -> pd.DataFrame:
             frame[feature.name] = random.choice(feature.categories, count)
         else:
             frame[feature.name] = np.where(random.random(count) < 0.1, np.nan, random.random(count))
-    return frame.assign(**{spec.label.column: random.integers(0, 2, count)})
+    return frame.assign(**{spec.label.column: random.choice(spec.label.classes or [0, 1], count)})
 
 
 def _answers(url: str) -> bool:

@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import xgboost
+import yaml
 
 from kilter.encoding import Signature
 from kilter.serving.haproxy import render
@@ -49,6 +51,29 @@ ROW = {
     "visibility": 10,
 }
 KEYS = {"flight_id": "B6-583-20130103", "scheduled_departure": "2013-01-03T17:29:00-05:00"}
+
+
+TASKS: dict[str, dict[str, Any]] = {
+    "multiclass": {
+        "label": {"classes": ["never", "on time", "late"]},
+        "evaluation": {"metrics": ["log_loss"]},
+        "gate": {"thresholds": {"log_loss": 5}},
+    },
+    "regression": {
+        "label": {},
+        "evaluation": {"metrics": ["r2"]},
+        "gate": {"thresholds": {"r2": -9}},
+    },
+}
+"""What the flights' spec becomes with another task."""
+
+
+def write_spec(models: Path, name: str, task: str) -> None:
+    """A model folder with the flights' features and another task."""
+    content = yaml.safe_load((SPEC / "model.yaml").read_text())
+    changed = TASKS[task] | {"name": name, "task": task, "label": content["label"] | TASKS[task]["label"]}
+    (models / name).mkdir(exist_ok=True)
+    (models / name / "model.yaml").write_text(yaml.safe_dump(content | changed))
 
 
 def split(*rows: dict) -> dict:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-import yaml
 
+from kilter.core.verdict import Verdict
 from kilter.encoding import Signature, encode
 from kilter.keys import interval_key
 from kilter.spec import ModelSpec, load_spec
@@ -24,35 +24,13 @@ from kilter.stores.arms import Mirror
 from kilter.stores.objects import Manifest, read_file
 from kilter.stores.parquet import frame_to_parquet, read_table
 
-from .conftest import ROW, SPEC, Installation, make_model, split, wait_until
+from .candidate import Candidate
+from .conftest import ROW, TASKS, Installation, make_model, split, wait_until, write_spec
 
 START = datetime(2013, 1, 3, tzinfo=UTC)
 END = START + timedelta(days=1)
 ROWS = [ROW, ROW | {"hour": 3, "carrier": None}, dict.fromkeys(ROW), ROW | {"distance": 0.1, "origin": "LGA"}]
-TASKS: dict[str, dict[str, Any]] = {
-    "lateness": {
-        "task": "multiclass",
-        "label": {"classes": ["never", "on time", "late"]},
-        "evaluation": {"metrics": ["log_loss"]},
-        "gate": {"thresholds": {"log_loss": 5}},
-    },
-    "minutes": {
-        "task": "regression",
-        "label": {},
-        "evaluation": {"metrics": ["r2"]},
-        "gate": {"thresholds": {"r2": -9}},
-    },
-}
-OUTCOMES = {"lateness": ["late", "never", "on time"], "minutes": [12.5, -3.0, 0.0]}
-
-
-def write_model(models: Path, name: str) -> ModelSpec:
-    """A model folder of the flights' features with another task."""
-    content = yaml.safe_load((SPEC / "model.yaml").read_text())
-    changed = TASKS[name] | {"name": name, "label": content["label"] | TASKS[name]["label"]}
-    (models / name).mkdir()
-    (models / name / "model.yaml").write_text(yaml.safe_dump(content | changed))
-    return load_spec(models / name)
+OUTCOMES: dict[str, list[Any]] = {"multiclass": ["late", "never", "on time"], "regression": [12.5, -3.0, 0.0]}
 
 
 class Model(NamedTuple):
@@ -94,8 +72,8 @@ class Model(NamedTuple):
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Servers, without HAProxy, that know a model of each task."""
     made = Installation(tmp_path_factory.mktemp("tasks"))
-    for name in TASKS:
-        write_model(made.settings.models, name)
+    for task in TASKS:
+        write_spec(made.settings.models, task, task)
     try:
         for role in ("champion", "canary"):
             made.start_server(role)
@@ -167,7 +145,7 @@ def test_what_was_answered_is_logged_and_joined_with_its_labels(model: Model) ->
     ]
     scores = model.asked(*({**key, **row} for key, row in zip(keys, ROWS, strict=True)))
     wait_until(lambda: objects.list(f"predictions/{model.name}/20130103"), "the rows are logged", 10)
-    outcomes = OUTCOMES[model.name]
+    outcomes = OUTCOMES[model.spec.task]
     times = pd.Series([START + timedelta(hours=place) for place in range(len(outcomes))])
     labels = pd.DataFrame(
         {
@@ -203,3 +181,23 @@ def test_both_arms_of_a_rollout_are_compared_by_one_number_a_row(model: Model) -
     assert set(look.champion.scores) <= numbers
     canary = {model.number(row, server=model.installation.settings.canary) for row in ROWS}
     assert set(look.canary.scores) <= canary
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_gate_finds_a_good_server_fit_and_equal_to_the_training_code(tmp_path: Path, task: str) -> None:
+    candidate = Candidate(tmp_path, task=task)
+    with candidate.server() as endpoint:
+        fit = candidate.check("serving_fitness", endpoint)
+        assert fit.verdict is Verdict.PASSED, fit.reason
+        assert fit.figures["answered"] == 400
+        served = candidate.check("prediction_parity", endpoint).figures["served"]
+    assert (served["rows"], served["differing"], served["refused"], served["silent"]) == (200, 0, "", "")
+    assert served["largest"] <= 1e-6
+
+
+def test_features_in_another_order_are_named_by_whatever_class_shows_them(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, task="multiclass")
+    with candidate.server("reordered") as endpoint:
+        judged = candidate.check("prediction_parity", endpoint)
+    assert judged.verdict is Verdict.FAILED
+    assert "the server handles hour" in judged.reason

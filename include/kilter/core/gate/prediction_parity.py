@@ -144,7 +144,7 @@ def differences(own: Scores, other: Scores, unit: float) -> Vector:
     Args:
         own, other: shape (rows, numbers of a score).
 
-    >>> differences(np.array([[0.2, 0.5, 0.3]]), np.array([[0.2, 0.25, 0.55]]), 1.0).tolist()
+    >>> differences(np.array([[0.25, 0.5, 0.25]]), np.array([[0.25, 0.25, 0.5]]), 1.0).tolist()
     [0.25]
     """
     apart: Vector = np.abs(own - other).max(axis=1) / unit
@@ -152,13 +152,13 @@ def differences(own: Scores, other: Scores, unit: float) -> Vector:
 
 
 class Probes(NamedTuple):
-    """Scores of one row (`whole`) and of its variants: with `none` of its features, with each feature `alone`
-    (one score a feature), and `without` each."""
+    """Scores of one row (`whole`) and of its variants: with `none` of its features, with each feature `alone`, and
+    `without` each. The latter two are of shape (features, numbers of a score), the others (numbers,)."""
 
-    whole: float
-    none: float
-    alone: Vector
-    without: Vector
+    whole: Scores
+    none: Scores
+    alone: Scores
+    without: Scores
 
 
 def handled_otherwise(own: Probes, answered: Probes, tolerance: float) -> list[int]:
@@ -168,18 +168,19 @@ def handled_otherwise(own: Probes, answered: Probes, tolerance: float) -> list[i
     feature that changes the two scores in different ways. No feature is to blame for a difference
     that is there without any.
 
-    >>> scores = Probes(0.5, 0.4, alone=np.array([0.4, 0.6]), without=np.array([0.5, 0.5]))
-    >>> handled_otherwise(scores, scores._replace(alone=np.array([0.4, 0.7])), 1e-6)
+    >>> scores = Probes(np.array([0.5]), np.array([0.4]), alone=np.array([[0.4], [0.6]]), without=np.full((2, 1), 0.5))
+    >>> handled_otherwise(scores, scores._replace(alone=np.array([[0.4], [0.7]])), 1e-6)
     [1]
-    >>> handled_otherwise(scores, scores._replace(whole=0.7, without=np.array([0.5, 0.7])), 1e-6)
+    >>> handled_otherwise(scores, scores._replace(whole=np.array([0.7]), without=np.array([[0.5], [0.7]])), 1e-6)
     [0]
-    >>> handled_otherwise(scores, scores._replace(none=0.9, alone=np.array([0.5, 0.7])), 1e-6)
+    >>> handled_otherwise(scores, scores._replace(none=np.array([0.9]), alone=np.array([[0.5], [0.7]])), 1e-6)
     []
     """
-    if abs(own.none - answered.none) > tolerance:
+    if (np.abs(own.none - answered.none) > tolerance).any():
         return []
-    alone = np.abs(own.alone - answered.alone) > tolerance
-    lost = np.abs((own.without - own.whole) - (answered.without - answered.whole)) > tolerance
+    alone = (np.abs(own.alone - answered.alone) > tolerance).any(axis=1)
+    losses = (own.without - own.whole) - (answered.without - answered.whole)
+    lost = (np.abs(losses) > tolerance).any(axis=1)
     return [int(place) for place in np.flatnonzero(alone if alone.any() else lost)]
 
 
