@@ -14,8 +14,10 @@ from kilter.spec import OWN_PARAMETERS, Task, Training
 from kilter.trainers import Loss, Part, Scores, Trained
 
 MODEL_FILE = "model.ubj"
+_MANY_ROWS = 10_000
 _THREADS = 2
-"""Fixed, because the number of threads decides the order of sums and with it the model's bytes."""
+"""Fixed, because the number of threads decides the order of sums and with it the model's bytes; for few rows, over which threads
+wait for each other longer than they work, it is one."""
 _PROGRESS_ROUNDS = 50
 
 _OBJECTIVES: dict[tuple[Task, Loss], dict[str, str]] = {
@@ -52,7 +54,7 @@ def train(
         **(objective := _OBJECTIVES[signature.task, loss]),
         **({"num_class": len(signature.classes)} if signature.classes else {}),
         "seed": training.seed,
-        "nthread": _THREADS,
+        "nthread": _THREADS if len(train.labels) >= _MANY_ROWS else 1,
         "device": device,
         "tree_method": "hist",
     }

@@ -1,0 +1,42 @@
+"""The gate's comparison of candidate and champion, as a backtest can make it: there is no server to try it on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from kilter.backtest.fits import Fit, Fits
+from kilter.core.gate import against_champion
+from kilter.core.uncertainty.blocks import blocks_of
+from kilter.core.uncertainty.estimate import loss
+from kilter.core.verdict import Verdict
+from kilter.spec import ModelSpec
+
+Admission = Literal["promoted", "held", "rejected"]
+
+
+def admits(candidate: Fit, champion: Fit, fits: Fits, spec: ModelSpec) -> Admission:
+    """Compare both on the rows of the candidate's test part that the champion did not learn from, by `gate.against_champion`.
+
+    What is inconclusive follows `gate.inconclusive`; where a person would be asked, the candidate is held.
+    """
+    history = fits.history
+    first = history.edges[champion.windows[-1] + 1]
+    rows = np.union1d(candidate.test[candidate.test >= first], np.intersect1d(candidate.test, champion.test))
+    times = history.frame[spec.timestamp].to_numpy()[rows]
+    lost = None
+    if len(rows):
+        lost = loss(
+            spec.evaluation.primary,
+            history.labels[rows],
+            candidate.scores[rows].astype(np.float64),
+            champion.scores[rows].astype(np.float64),
+            blocks_of(times.astype("datetime64[ns]"), spec.evaluation.block) if spec.evaluation.block else np.arange(len(rows)),
+            spec.gate.confidence,
+            spec.training.seed,
+        )
+    verdict = against_champion.judge(spec.evaluation.primary, lost, len(rows), 0, spec.gate.against_champion).verdict
+    if verdict is Verdict.INCONCLUSIVE:
+        return {"approve": "promoted", "hold": "held", "reject": "rejected"}[spec.gate.inconclusive]  # type: ignore[return-value]
+    return "promoted" if verdict is Verdict.PASSED else "rejected"
