@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from kilter.backtest.command import add_options
 from kilter.errors import InputError, KilterError
 from kilter.settings import Settings
 
@@ -72,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--airflow-port", type=int, default=8080, help="port of Airflow's UI; other ports: KILTER_… variables"
     )
+
+    backtest = _command(
+        commands,
+        "backtest",
+        _backtest,
+        "replay policies on recorded history, or on any Parquet file with a column of time",
+        "kilter backtest flight_delay --policy eager.yaml; kilter backtest --data stream.parquet --label y --time t",
+    )
+    add_options(backtest)
 
     lineage = _command(commands, "lineage", _lineage, "trace a model version as JSON", "kilter lineage flight_delay 2")
     lineage.add_argument("model", help="the model: a folder in include/models")
@@ -204,6 +214,12 @@ def _demo(options: argparse.Namespace, settings: Settings) -> None:
         command.down(settings)
     else:
         command.up(command.Options(options.until, options.runtime, options.airflow_port), settings)
+
+
+def _backtest(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.backtest import command
+
+    command.run(options, settings)
 
 
 def _lineage(options: argparse.Namespace, settings: Settings) -> None:

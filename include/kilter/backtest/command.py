@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kilter.errors import InputError, UnavailableError
 from kilter.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from kilter.backtest.history import History
+    from kilter.backtest.outcome import Outcome
+    from kilter.backtest.run import Progress
+    from kilter.step import StepContext
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("model", nargs="?", help="the model: a folder in include/models; its ingested history is replayed")
+    parser.add_argument(
+        "model", nargs="?", help="the model: a folder in include/models; its ingested history is replayed"
+    )
     parser.add_argument("--policy", action="append", type=Path, default=[], metavar="FILE",
                         help="YAML with sections 'arbiter' and 'gate' as in model.yaml; may be given several times")  # fmt: skip
-    parser.add_argument("--from", dest="first", type=_time, metavar="TIME", help="leave out intervals that begin earlier")
+    parser.add_argument(
+        "--from", dest="first", type=_time, metavar="TIME", help="leave out intervals that begin earlier"
+    )
     parser.add_argument("--to", dest="last", type=_time, metavar="TIME", help="leave out intervals that end later")
-    parser.add_argument("--every", type=int, default=5, help="the k of the yardstick 'every k windows' (default %(default)s)")
+    parser.add_argument(
+        "--every", type=int, default=5, help="the k of the yardstick 'every k windows' (default %(default)s)"
+    )
     parser.add_argument("--initial", type=int, help="windows that the first model learns from")
     parser.add_argument("--out", type=Path, help="folder for backtest.json and backtest.png; default below KILTER_HOME")
     stream = parser.add_argument_group("without a model folder")
@@ -52,7 +70,9 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     policies = [read_policy(file, history.spec) for file in options.policy] or [Arbitrated("kilter", history.spec)]
     console = Console(highlight=False)
     with _progress(console) as progress:
-        outcomes = backtest(history, [*policies, *yardsticks(options.every)], settings.home / "backtests" / "fits", progress)
+        outcomes = backtest(
+            history, [*policies, *yardsticks(options.every)], settings.home / "backtests" / "fits", progress
+        )
     console.print(report.table(history, outcomes))
     folder = options.out or settings.home / "backtests" / history.spec.name
     report.save(history, outcomes, folder)
@@ -63,7 +83,7 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
         console.print(f"no MLflow run: {error}", soft_wrap=True)
 
 
-def _history(options: argparse.Namespace, settings: Settings):  # type: ignore[no-untyped-def]
+def _history(options: argparse.Namespace, settings: Settings) -> History:
     from kilter.backtest.recorded import recorded
     from kilter.backtest.stream import read_stream
 
@@ -81,7 +101,7 @@ def _history(options: argparse.Namespace, settings: Settings):  # type: ignore[n
     return recorded(_context(options.model, settings), options.first, options.last)
 
 
-def _context(model: str, settings: Settings):  # type: ignore[no-untyped-def]
+def _context(model: str, settings: Settings) -> StepContext:
     from kilter.spec import load_spec
     from kilter.step import StepContext, Stores
     from kilter.steps import backtest as step
@@ -89,3 +109,46 @@ def _context(model: str, settings: Settings):  # type: ignore[no-untyped-def]
     folder = settings.models / model
     spec = load_spec(folder)
     return StepContext(spec, folder, Stores(settings, spec), step.STEP)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    """A bar a policy, or a line a policy where nobody watches."""
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    bars: dict[str, TaskID] = {}
+    with Bars(console=console, transient=False, disable=not console.is_terminal) as shown:
+
+        def told(policy: str, done: int, total: int) -> None:
+            if policy not in bars:
+                bars[policy] = shown.add_task(policy, total=total)
+            shown.update(bars[policy], completed=done)
+            if not console.is_terminal and done == total:
+                console.print(f"{policy}: {total} windows lived through")
+
+        yield told
+
+
+def _log(history: History, outcomes: Sequence[Outcome], folder: Path, settings: Settings) -> str:
+    """Log to MLflow, if it answers: a stranger's file is replayed without any server."""
+    import httpx
+
+    from kilter.backtest import report
+    from kilter.stores.registry import MlflowRegistry
+
+    try:
+        httpx.get(f"{settings.mlflow}/health", timeout=2).raise_for_status()
+    except httpx.HTTPError:
+        raise UnavailableError(f"MLflow does not answer at {settings.mlflow} (KILTER_MLFLOW)") from None
+    key = f"backtests/{history.spec.name}/{history.digest[:16]}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    return MlflowRegistry(settings.mlflow).log_report(report.to_mlflow(history, outcomes, key), folder)
+
+
+def _time(text: str) -> datetime:
+    """A time with its offset, or a day in UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a day or a time, such as 2013-03-01") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

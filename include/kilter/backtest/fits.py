@@ -83,7 +83,10 @@ class Fits:
 
     def _key(self, rows: npt.NDArray[np.int64]) -> str:
         spec = self.history.spec
-        content = {"training": spec.digest("task", "training", "evaluation", "features", "label"), "environment": environment_digest()}
+        content = {
+            "training": spec.digest("task", "training", "evaluation", "features", "label"),
+            "environment": environment_digest(),
+        }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode() + rows.tobytes())
         return digest.hexdigest()[:32]
 
@@ -92,7 +95,9 @@ class Fits:
         most = max(np.diff(history.edges)) / len(rows)
         shares = (min(spec.training.validation_share, most), min(spec.training.test_share, most))
         parts = {name: rows[cut] for name, cut in split_by_time(range(len(rows)), *shares).items()}
-        train, validation = (Part(history.matrix[parts[name]], history.labels[parts[name]]) for name in ("train", "validation"))
+        train, validation = (
+            Part(history.matrix[parts[name]], history.labels[parts[name]]) for name in ("train", "validation")
+        )
         module = trainer(spec.training.trainer)
         loss = loss_metric(spec.task, spec.evaluation.primary)
         quiet = logging.getLogger("kilter.backtest.training")
@@ -109,7 +114,9 @@ class Fits:
         self, windows: Sequence[int], scores: Scores, test: npt.NDArray[np.int64], rows: int, seconds: float
     ) -> Fit:
         spec = self.history.spec
-        losses = row_losses(spec.task, spec.evaluation.primary, self.history.labels, scores.astype(np.float64)) / self.guess
+        losses = (
+            row_losses(spec.task, spec.evaluation.primary, self.history.labels, scores.astype(np.float64)) / self.guess
+        )
         return Fit(tuple(windows), scores, losses, test, rows, seconds)
 
     def _load(self, key: str, windows: Sequence[int]) -> Fit | None:

@@ -32,7 +32,9 @@ def admits(candidate: Fit, champion: Fit, fits: Fits, spec: ModelSpec) -> Admiss
             history.labels[rows],
             candidate.scores[rows].astype(np.float64),
             champion.scores[rows].astype(np.float64),
-            blocks_of(times.astype("datetime64[ns]"), spec.evaluation.block) if spec.evaluation.block else np.arange(len(rows)),
+            blocks_of(times.astype("datetime64[ns]"), spec.evaluation.block)
+            if spec.evaluation.block
+            else np.arange(len(rows)),
             spec.gate.confidence,
             spec.training.seed,
         )

@@ -59,7 +59,9 @@ def outcome(run: Replayed, fits: Fits) -> Outcome:
     acts = [step for step in run.steps if step.outcome in ("promoted", "returned")]
     return Outcome(
         policy=run.policy.name,
-        quality=float(np.average([value for value, _ in told], weights=[size for _, size in told])) if told else float("nan"),
+        quality=float(np.average([value for value, _ in told], weights=[size for _, size in told]))
+        if told
+        else float("nan"),
         windows=windows,
         trainings=len(run.fits),
         retrainings=len(run.fits) - 1,

@@ -71,12 +71,16 @@ def read_policy(file: Path, spec: ModelSpec) -> Arbitrated:
         raise SpecError(f"{file}: cannot be read as YAML: {error}") from error
     if not isinstance(content, dict) or (foreign := sorted(content.keys() - set(SECTIONS))):
         found = ", ".join(map(str, foreign)) if isinstance(content, dict) else type(content).__name__
-        raise SpecError(f"{file}: got {found}; a policy file has the sections {', '.join(SECTIONS)} of model.yaml: remove the rest")
+        raise SpecError(
+            f"{file}: got {found}; a policy file has the sections {', '.join(SECTIONS)} of model.yaml: remove the rest"
+        )
     whole: dict[str, Any] = spec.model_dump(mode="python")
     for section, keys in content.items():
         whole[section] = {**getattr(spec, section).model_dump(exclude_unset=True), **(keys or {})}
     try:
         return Arbitrated(file.stem, ModelSpec.model_validate(whole))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors())
+        wrong = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors()
+        )
         raise SpecError(f"{file}: {wrong}: correct it") from None

@@ -30,18 +30,26 @@ def recorded(
     end = last or reach(spec, context.ledger)
     batches = context.ledger.batches(spec.name, before=end, verdict="passed")
     spans = sorted(
-        {(row["interval_start"], row["interval_end"]) for row in batches if first is None or row["interval_start"] >= first}
+        {
+            (row["interval_start"], row["interval_end"])
+            for row in batches
+            if first is None or row["interval_start"] >= first
+        }
     )
     # Labels of the last interval may be known only after it: the newest of them are left out, as in production.
     frame, _ = labelled_rows(context, end, spans[0][0] if spans else None)
     if not spans or frame.empty:
-        raise DataError(f"model '{spec.name}' has no labelled interval from {first} to {end}: ingest some, or take a longer stretch")
+        raise DataError(
+            f"model '{spec.name}' has no labelled interval from {first} to {end}: ingest some, or take a longer stretch"
+        )
     times = frame[spec.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]")
     starts = np.array([start.replace(tzinfo=None) for start, _ in spans], dtype="datetime64[us]")
     inside = (times >= starts[0]) & (times < np.datetime64(spans[-1][1].replace(tzinfo=None)))
     frame, times = frame[inside].reset_index(drop=True), times[inside]
     edges = [*np.searchsorted(times, starts).tolist(), len(frame)]
-    known = frame[spec.label.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]") + np.timedelta64(spec.label.delay)
+    known = frame[spec.label.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]") + np.timedelta64(
+        spec.label.delay
+    )
     enough = next((place for place in range(2, len(edges)) if edges[place] >= spec.training.minimum_rows), 2)
     return History(
         spec=spec,

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from kilter.backtest.fits import Fit, Fits
 from kilter.backtest.gate import admits
 from kilter.backtest.history import History
 from kilter.backtest.policies import Policy, Yardstick
 from kilter.core.arbiter import Decision, Evidence, decide
+from kilter.core.choose_scope import choose_scope
 from kilter.core.decay import Decay, decay
 from kilter.core.record import Learner, Past, Record
 from kilter.core.rivals import rivals
-from kilter.core.choose_scope import choose_scope
 from kilter.core.scope import Kind
 from kilter.core.worth import in_vain, worth
 from kilter.spec import ModelSpec
@@ -139,7 +137,14 @@ def _evidence(record: Record, decayed: Decay, spec: ModelSpec) -> tuple[Evidence
 
 
 def _retrain(
-    spec: ModelSpec, run: Replayed, mind: _Mind, fits: Fits, windows: tuple[int, ...], decision: Decision, decayed: bool, window: int
+    spec: ModelSpec,
+    run: Replayed,
+    mind: _Mind,
+    fits: Fits,
+    windows: tuple[int, ...],
+    decision: Decision,
+    decayed: bool,
+    window: int,
 ) -> tuple[int, Outcome]:
     fit = fits.fit(windows, window)
     made = run.add(fit, decision.scope.kind if decision.scope else "all")

@@ -49,11 +49,15 @@ def read_stream(
         if column not in frame:
             raise InputError(f"{option}: {file} has no column '{column}'; it has: {', '.join(map(str, frame.columns))}")
     if frame[time].isna().any():
-        raise DataError(f"{file}: {int(frame[time].isna().sum())} rows have no '{time}': remove them or give them a time")
+        raise DataError(
+            f"{file}: {int(frame[time].isna().sum())} rows have no '{time}': remove them or give them a time"
+        )
     frame = frame[frame[label].notna()].sort_values(time, kind="stable", ignore_index=True)
     count = windows or min(WINDOWS, len(frame) // _FEWEST_ROWS)
     if count < 4 or len(frame) < count * 2:
-        raise DataError(f"{file}: {len(frame)} rows with a label, too few for {max(count, 4)} windows: bring a longer history")
+        raise DataError(
+            f"{file}: {len(frame)} rows with a label, too few for {max(count, 4)} windows: bring a longer history"
+        )
     chosen = task or _task(frame[label])
     spec = _spec(frame.drop(columns=[label, time]), chosen, _classes(frame[label], chosen), metric, file)
     edges = np.linspace(0, len(frame), count + 1).astype(int)
@@ -91,7 +95,9 @@ def _task(labels: pd.Series[Any]) -> Task:
 
     values = pd.unique(labels)
     if len(values) < 2:
-        raise DataError(f"the label '{labels.name}' is {values[0] if len(values) else 'missing'} in every row: nothing to learn")
+        raise DataError(
+            f"the label '{labels.name}' is {values[0] if len(values) else 'missing'} in every row: nothing to learn"
+        )
     numeric = pd.api.types.is_numeric_dtype(labels) and not pd.api.types.is_bool_dtype(labels)
     whole = not numeric or bool((labels % 1 == 0).all())
     if numeric and (not whole or len(values) > _MOST_CLASSES):

@@ -40,9 +40,7 @@ def choose_scope(record: Record, decayed: Decay) -> tuple[Scope, tuple[int, ...]
         if decayed.explained:
             return _scope(record, kind, own, "only the shares of the classes changed, so no row became wrong")
         changed = tuple(range(max(decayed.changed, record.changed), record.now + 1))
-        return _scope(
-            record, "recent", changed, f"rows before {record.names[changed[0]]} are of another world"
-        )
+        return _scope(record, "recent", changed, f"rows before {record.names[changed[0]]} are of another world")
     newer = own[-max(len(own) // 2, min(_FEWEST, len(own))) :]
     return _scope(record, "recent", newer, "losses rise with time, and nothing shows that older rows help")
 

@@ -48,8 +48,7 @@ def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
     surest = max(range(len(found)), key=lambda split: found[split][0] / found[split][1])
     rise, error = found[surest]
     label = (
-        f"loss of version {learner.version} (a guess's is 1) since {record.names[windows[surest]]}, "
-        "more than before"
+        f"loss of version {learner.version} (a guess's is 1) since {record.names[windows[surest]]}, more than before"
     )
     measured = Measured(
         label=label,

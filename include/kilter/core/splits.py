@@ -5,19 +5,22 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from kilter.errors import DataError
+
+Time = TypeVar("Time", datetime, int)
 
 PARTS = ("train", "validation", "test")
 
 
-def split_by_time(times: Sequence[datetime], validation_share: float, test_share: float) -> dict[str, slice]:
+def split_by_time(times: Sequence[Time], validation_share: float, test_share: float) -> dict[str, slice]:
     """Cut rows, oldest first, into `train`, then `validation`, then `test`.
 
     Rows of one time stay together, in the later part, so no part knows a moment that an earlier one holds.
 
     Args:
-        times: event times in ascending order.
+        times: event times, or places in a stream, in ascending order.
         validation_share, test_share: wanted shares of the rows; their sum is below 1.
 
     Raises:
@@ -40,6 +43,6 @@ def split_by_time(times: Sequence[datetime], validation_share: float, test_share
     return parts
 
 
-def _back_to_first(times: Sequence[datetime], index: int) -> int:
+def _back_to_first(times: Sequence[Time], index: int) -> int:
     """The first row with the time of row `index`."""
     return bisect_left(times, times[index]) if index < len(times) else len(times)
