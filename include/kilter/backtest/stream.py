@@ -192,6 +192,6 @@ def _spec(features: pd.DataFrame, task: Task, classes: tuple[str, ...], metric: 
                 "against_champion": {"minimum_rows": 30},
                 "inconclusive": "approve",
             },
-            "arbiter": {"cooldown": "4d", "saved": 2, "minimum_new_labels": 1},
+            "arbiter": {"cooldown": "4d", "saved": 3, "minimum_new_labels": 1},
         }
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -85,6 +85,13 @@ class Evidence(Facts):
     """The rollout that is under way, in words: nothing is brought back meanwhile."""
 
 
+class _Cause(NamedTuple):
+    """Why to train, in words; what is not urgent leaves one of the trainings earned for what is."""
+
+    words: str
+    urgent: bool = False
+
+
 class Decision(Facts):
     """What to do, and why in words."""
 
@@ -113,12 +120,12 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
     A cause is: quality that surely decayed; drifted columns while quality is unknown; waiting that surely costs more
     than a training; labels grown by `growth`; an environment that changed; the schedule. Labels outrank distributions:
     a window whose quality held is left alone, however far its columns moved. Against it are trainings not yet earned
-    (`cooldown`, `saved`), longer pauses after trainings in vain, and too few new labels.
+    (`cooldown`, `saved`; only decay and drift may take the last one where several are saved), longer pauses after trainings in vain, and too few new labels.
     """
     if evidence.wish is not None:
         return _granted(evidence, evidence.wish)
     if evidence.under_way is not None:
-        alarm = next(_causes(evidence, policy), "no reason to retrain")
+        alarm = next(_causes(evidence, policy), _Cause("no reason to retrain")).words
         return _wait(evidence, f"{alarm}; folded into {evidence.under_way}")
     returning = _clear(evidence.rivals)
     if returning is not None and evidence.returning is None:
@@ -126,18 +133,18 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
     cause = next(_causes(evidence, policy), None)
     if cause is None:
         return _wait(evidence, f"no reason to retrain: {_calm(evidence)}")
-    against = _against(evidence, policy)
+    against = _against(evidence, policy, cause)
     if against is None:
-        return _retrain(evidence, cause)
+        return _retrain(evidence, cause.words)
     second = _better(evidence)
     if second is not None and evidence.returning is None:
         return Decision(
             action="redeploy",
             version=second.version,
-            reason=f"{cause}; {against}; meanwhile {second.reason}",
+            reason=f"{cause.words}; {against}; meanwhile {second.reason}",
             alert=True,
         )
-    return _wait(evidence, f"{cause}; but {against}")
+    return _wait(evidence, f"{cause.words}; but {against}")
 
 
 def earned(trainings: Sequence[datetime], now: datetime, cooldown: timedelta, saved: int) -> float:
@@ -186,24 +193,22 @@ def _wait(evidence: Evidence, reason: str, alert: bool = False) -> Decision:
     return Decision(action="wait", reason=reason, alert=alert or bool(faults) or untold)
 
 
-def _causes(evidence: Evidence, policy: Arbiter) -> Iterator[str]:
+def _causes(evidence: Evidence, policy: Arbiter) -> Iterator[_Cause]:
     found = {item.name: item for item in evidence.judgements}
-    for name, words in (
-        (PERFORMANCE, "quality decayed"),
-        (DECAY, "quality decayed"),
-        (WORTH, "a training is worth it"),
-    ):
+    for name in (PERFORMANCE, DECAY):
         if name in found and found[name].verdict is Verdict.FAILED:
-            yield f"{words}: {found[name].reason}"
+            yield _Cause(f"quality decayed: {found[name].reason}", urgent=True)
     if _quality_unknown(evidence) and DATA_DRIFT in found and found[DATA_DRIFT].verdict is Verdict.FAILED:
-        yield f"data drifted and quality is unknown: {found[DATA_DRIFT].reason}"
+        yield _Cause(f"data drifted and quality is unknown: {found[DATA_DRIFT].reason}", urgent=True)
+    if WORTH in found and found[WORTH].verdict is Verdict.FAILED:
+        yield _Cause(f"a training is worth it: {found[WORTH].reason}")
     if evidence.trigger == "environment":
-        yield "the environment changed since the last training"
+        yield _Cause("the environment changed since the last training")
     if evidence.trigger == "schedule":
-        yield "the schedule asks for a training"
+        yield _Cause("the schedule asks for a training")
     known = evidence.trained_labels + evidence.new_labels
     if policy.growth is not None and evidence.trained_labels and known >= policy.growth * evidence.trained_labels:
-        yield (
+        yield _Cause(
             f"labels grew {known / evidence.trained_labels:.2g} times since the last training ({evidence.trained_labels} "
             f"to {known}), {policy.growth:g} or more is worth one"
         )
@@ -220,16 +225,20 @@ def _calm(evidence: Evidence) -> str:
     )
 
 
-def _against(evidence: Evidence, policy: Arbiter) -> str | None:
+def _against(evidence: Evidence, policy: Arbiter, cause: _Cause) -> str | None:
     now, last = evidence.event_time, max(evidence.trainings, default=None)
     if last is not None and evidence.in_vain:
         pause = policy.cooldown * 2 ** min(evidence.in_vain - 1, _SLOWEST)
         if now - last < pause:
             times = "training" if evidence.in_vain == 1 else f"{evidence.in_vain} trainings"
             return f"the last {times} gained nothing, so the next one waits {_days(pause)}, of which {_days(now - last)} are over"
-    if earned(evidence.trainings, now, policy.cooldown, policy.saved) < 1:
+    needed = 1 if cause.urgent else min(2, policy.saved)
+    if (found := earned(evidence.trainings, now, policy.cooldown, policy.saved)) < needed:
         since = _days(now - last) if last is not None else "0 days"
-        return f"the last training was {since} ago, and one is earned in each cooldown of {_days(policy.cooldown)}"
+        kept = "" if cause.urgent or needed == 1 else f", {found:.2g} of which are left and one is kept for a decay"
+        return (
+            f"the last training was {since} ago, and one is earned in each cooldown of {_days(policy.cooldown)}{kept}"
+        )
     if evidence.new_labels < policy.minimum_new_labels:
         return f"{evidence.new_labels} new labels < {policy.minimum_new_labels} needed"
     return None

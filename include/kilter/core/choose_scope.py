@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 
-from kilter.core.decay import Decay, decay
+from kilter.core.decay import Decay, moves
 from kilter.core.record import Record, gain
 from kilter.core.scope import Kind, Scope
 
@@ -32,9 +32,9 @@ def choose_scope(record: Record, decayed: Decay) -> tuple[Scope, tuple[int, ...]
     """
     own = _own(record)
     kind: Kind = "all" if len(own) == record.now + 1 else "regime"
-    if decayed.changed is None and not _moves(record):
+    if decayed.changed is None and not moves(record):
         return _scope(record, kind, own, "no loss has risen since the last change: what was true stays true")
-    if (told := _history_helps(record)) is not None:
+    if (told := _history_helps(record, decayed)) is not None:
         return _scope(record, kind, own, told)
     if decayed.changed is not None:
         if decayed.explained:
@@ -45,12 +45,6 @@ def choose_scope(record: Record, decayed: Decay) -> tuple[Scope, tuple[int, ...]
     return _scope(record, "recent", newer, "losses rise with time, and nothing shows that older rows help")
 
 
-def _moves(record: Record) -> bool:
-    """Whether the loss of a model that knows the world since its last change rose."""
-    known = [learner for learner in record.learners if learner.learned >= record.changed]
-    return any(decay(learner, record).changed is not None for learner in known)
-
-
 def _own(record: Record) -> tuple[int, ...]:
     """The champion's windows, and those since it was chosen."""
     champion = record.learner(record.champion)
@@ -58,19 +52,18 @@ def _own(record: Record) -> tuple[int, ...]:
     return tuple(sorted({*champion.windows, *range(begin, record.now + 1)}))
 
 
-def _history_helps(record: Record) -> str | None:
-    """Whether a model of all history, trained before or with a model of recent rows, still beat it."""
-    lately = [item for item in record.learners if record.now - _MEMORY < item.learned < record.now]
+def _history_helps(record: Record, decayed: Decay) -> str | None:
+    """Whether a model of all history, trained before or with a model of recent rows, beat it in the world before this change."""
+    last = record.now if decayed.changed is None else decayed.changed - 1
+    lately = [item for item in record.learners if record.now - _MEMORY < item.learned < last]
     recent = max((item for item in lately if item.kind == "recent"), key=lambda item: item.learned, default=None)
-    whole = [item for item in record.learners if item.kind != "recent"]
-    older = max(
-        (item for item in whole if recent is not None and item.learned <= recent.learned),
-        key=lambda item: item.learned,
-        default=None,
-    )
-    if recent is None or older is None:
+    if recent is None:
         return None
-    gained = gain(older, recent, recent.learned + 1, record.now)
+    whole = [item for item in record.learners if item.kind != "recent" and item.learned <= recent.learned]
+    older = max(whole, key=lambda item: item.learned, default=None)
+    if older is None:
+        return None
+    gained = gain(older, recent, recent.learned + 1, last)
     if not gained.rows or gained.value <= gained.error:
         return None
     return (

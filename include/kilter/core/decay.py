@@ -72,6 +72,12 @@ def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
     return Decay(judgement.model_copy(update={"reason": reason}), changed, explained)
 
 
+def moves(record: Record) -> bool:
+    """Whether the loss of any model that knows the world since its last change rose: whether what is true changes with time."""
+    known = [learner for learner in record.learners if learner.learned >= record.changed]
+    return any(decay(learner, record).changed is not None for learner in known)
+
+
 def _rise(learner: Learner, windows: Sequence[int], split: int) -> tuple[float, float]:
     """How much higher the loss is from `windows[split]` on, and the standard error of that."""
     earlier = sorted(learner.kept - set(windows)) + list(windows[:split])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from kilter.core.arbiter import WORTH
+from kilter.core.decay import moves
 from kilter.core.record import Past, Record, gain
 from kilter.core.verdict import Judgement, Verdict
 from kilter.spec import Arbiter
@@ -17,7 +20,8 @@ def worth(record: Record, policy: Arbiter) -> Judgement:
     """Judge whether another training now would gain enough: failed means that waiting costs too much.
 
     The last training's gain over the model it replaced, on windows that both did not learn from, tells what so many
-    new rows were worth; the rows that came since are expected to be worth their share of that. The gain is shrunk
+    new rows were worth. Where the world moves, the rows since are expected to be worth their share of that; where it does
+    not, their share on a logarithmic scale, as what more rows of the same teach dwindles. The gain is shrunk
     towards nothing by its error (James and Stein 1961; Efron and Morris 1975), so that luck is not taken for a trend.
     A training because of decay tells nothing of this: what it gained is the change's doing.
 
@@ -37,7 +41,7 @@ def worth(record: Record, policy: Arbiter) -> Judgement:
         record.rows(range(old.learned + 1, new.learned + 1)),
         record.rows(range(new.learned + 1, record.now + 1)),
     )
-    expected = shrunk * since / max(before, 1)
+    expected = shrunk * _share(record.rows(new.windows), before, since, moves(record))
     figures = {"gained": gained.value, "error": gained.error, "expected": expected, "new_rows": since}
     told = (
         f"{before} new rows made version {new.version} lose {gained.value:.3f} less than version {old.version} (a guess's "
@@ -51,6 +55,17 @@ def worth(record: Record, policy: Arbiter) -> Judgement:
         verdict = Verdict.FAILED if expected >= policy.worthwhile else Verdict.PASSED
         reason = f"{told}; {policy.worthwhile:g} or more is worth a training"
     return Judgement(name=WORTH, verdict=verdict, reason=reason, figures=figures)
+
+
+def _share(known: int, before: int, since: int, moving: bool) -> float:
+    """What `since` new rows are worth beside the `before` that came last, of `known` in all.
+
+    >>> _share(2000, 1000, 1000, moving=True), round(_share(2000, 1000, 1000, moving=False), 2)
+    (1.0, 0.58)
+    """
+    if moving or before >= known:
+        return since / max(before, 1)
+    return math.log(1 + since / known) / math.log(known / (known - before))
 
 
 def in_vain(record: Record) -> int:
