@@ -87,6 +87,26 @@ DECISION = Param(
 RETRAINING = "{{ 'decision %d' % params.decision if params.decision else 'run %s' % run_id }}"
 """What began a retraining, by which the ledger knows it."""
 
+BACKTEST_PARAMS = {
+    "first": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="From",
+        description="Event time, with its offset; intervals that begin earlier are left out. Empty: all.",
+    ),
+    "last": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="To",
+        description="Event time, with its offset; intervals that end later are left out. Empty: all.",
+    ),
+    "every": Param(
+        5, type="integer", minimum=1, title="Every k windows", description="The k of the yardstick of that name."
+    ),
+}
+
 WAITING_RUNS = 8
 """Runs of one DAG at once where some may wait for a person, or supersede others."""
 

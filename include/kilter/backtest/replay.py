@@ -14,8 +14,8 @@ from kilter.core.arbiter import Decision, Evidence, decide
 from kilter.core.choose_scope import choose_scope
 from kilter.core.decay import Decay, decay
 from kilter.core.record import Learner, Past, Record
-from kilter.core.track_record import rivals
 from kilter.core.scope import Kind
+from kilter.core.track_record import rivals
 from kilter.core.worth import in_vain, worth
 from kilter.spec import ModelSpec
 
