@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
 MODELS = ROOT / "include/models"
 STAGES = (
+    "backtest",
     "feature_ingestion",
     "drift_monitoring",
     "drift_response",
