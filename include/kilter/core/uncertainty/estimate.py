@@ -171,6 +171,6 @@ def summed_replicates(metric: str, labels: Vector, scores: Scores, blocks: Block
 def _observations(metric: str, labels: Vector, scores: Scores, blocks: Blocks) -> int:
     if metric == "macro_f1" or task_of(metric, scores) == "binary":
         return observations(labels, blocks)
-    if metric == "r2" and len(np.unique(labels)) < 2:
+    if metric == "r2" and len(labels) and labels.min() == labels.max():
         return 0
     return len(np.unique(blocks))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kilter.core.verdict import Judgement
+from kilter.core.verdict import Judgement, Verdict
 from kilter.errors import DataError, InputError
 from kilter.holdout import read_holdout
 from kilter.scores import to_column
@@ -106,6 +106,27 @@ def test_a_good_candidate_passes_what_a_candidate_of_shuffled_labels_does_not(wo
     judgement = world.judged("against_champion", bad)
     assert judgement.verdict == "failed"
     assert f"{world.spec.evaluation.primary} lost to version 1, the champion, on the same" in judgement.reason
+
+
+def test_the_whole_gate_judges_a_first_candidate_and_shows_its_figures(world: World) -> None:
+    """The checks that need a server, or the origin of a pipeline's run, are taken for passed."""
+    rides, version = world.rides, world.rides.candidate(world.snapshot)
+    holdout = rides.act("score_holdout", version=version).holdout
+    elsewhere = {"prediction_parity", "serving_fitness", "provenance"}
+    judgements = [
+        Judgement(name=check, verdict=Verdict.PASSED, reason="elsewhere")
+        if check in elsewhere
+        else rides.act(f"check_{check}", holdout=holdout).judgement
+        for check in world.spec.checks
+    ]
+    assert {item.name: item.verdict for item in judgements if item.verdict == "failed"} == {}
+    ruled = rides.act(
+        "judge", version=version, holdout=holdout, judgements=[item.model_dump(mode="json") for item in judgements]
+    )
+    assert ruled.action in {"promote", "hold"}, ruled.reason
+    page = rides.objects.get(f"{ruled.report}/gate_report.html").decode()
+    assert all(f"{metric} " in page for metric in world.spec.gate.thresholds)
+    assert ("Honest probabilities" in page) == (world.task == "multiclass")
 
 
 def test_the_champion_again_is_not_inferior_in_any_slice(world: World) -> None:
