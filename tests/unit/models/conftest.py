@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kilter.keys import interval_key
+from kilter.scores import to_column
 from kilter.settings import Settings
 from kilter.spec import load_spec
 from kilter.step import RunInfo, StepContext, Stores, load_step, parse_inputs
+from kilter.stores.models import load_model
+from kilter.stores.parquet import frame_to_parquet, from_parquet
 from kilter.stores.registry import MemoryRegistry
 
 MODELS = Path(__file__).parents[3] / "include/models"
@@ -24,6 +28,7 @@ class Bundled:
     def __init__(self, model: str, home: Path) -> None:
         self.folder = MODELS / model
         self.spec = load_spec(self.folder)
+        self.start = self.spec.schedule.start
         self.stores = Stores(Settings.from_environment({"KILTER_HOME": str(home)}), self.spec)
         self.stores.__dict__["registry"] = MemoryRegistry()
         self.stores.ledger.migrate()
@@ -53,14 +58,41 @@ class Bundled:
         parts = {"snapshot": snapshot, "model": model, "evaluation": evaluated.evaluation, "profile": profile}
         return self.run("register", **parts, reason="a test").version, evaluated.metrics
 
-    def judge(self, version: int) -> dict[str, Any]:
+    def judge(self, version: int, as_of: datetime) -> dict[str, Any]:
         """The gate's checks of a candidate that need no server, by name."""
-        holdout = self.run("score_holdout", version=version).holdout
+        holdout = self.run("score_holdout", version=version, as_of=as_of).holdout
         checks = [name for name in self.spec.checks if name not in ("prediction_parity", "serving_fitness")]
         return {name: self.run(f"check_{name}", holdout=holdout).judgement for name in checks}
 
+    def serve(self, version: int, start: datetime, end: datetime) -> None:
+        """Log what a version, as the champion, answers to all rows of an interval that was ingested."""
+        name, objects = self.spec.name, self.stores.objects
+        key = interval_key("features", name, start)
+        rows = from_parquet(objects.get(key), key).to_pandas().drop(columns="created")
+        scores = load_model(objects, self.stores.registry.version(name, version).key).score(rows)
+        facts = {"request_id": "r", "logged_at": end, "role": "champion", "model_version": version, "digest": "d"}
+        span = "_".join(f"{time:%Y%m%dT%H%M%S}" for time in rows[self.spec.timestamp].iloc[[0, -1]])
+        log = rows.assign(score=to_column(scores), **facts)
+        objects.put(f"predictions/{name}/{span}_champion_{version}.parquet", frame_to_parquet(log))
+
+    def report(self, start: datetime, end: datetime) -> Any:
+        """All of `drift_monitoring`; what it judged, by name."""
+        window = self.run("join_labels", start=start, end=end).window
+        report = self.run("report_drift", window=window, start=start, end=end).report
+        judged = json.loads(self.stores.objects.get(f"{report}/report.json"))["judgements"]
+        return {item["name"]: item for item in judged}
+
+
+@pytest.fixture(scope="session")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundled, int, dict[str, float]]:
+    """factory_line after five days of recipe A, with the candidate trained on them: its version and its metrics."""
+    bundled = Bundled("factory_line", tmp_path_factory.mktemp("factory_line"))
+    end = bundled.start + timedelta(days=5)
+    bundled.ingest(bundled.start, end)
+    return bundled, *bundled.train(end)
+
 
 @pytest.fixture
-def bundled(tmp_path: Path) -> Callable[[str], Bundled]:
-    """Makes a model's installation, by the model's name."""
-    return lambda model: Bundled(model, tmp_path)
+def flights(tmp_path: Path) -> Bundled:
+    """arrival_delay before its first interval."""
+    return Bundled("arrival_delay", tmp_path)
