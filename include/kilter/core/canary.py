@@ -44,7 +44,7 @@ class Arm:
         errors: those that ended in a 5xx answer or in none.
         refused: those that ended in a 4xx answer: the version does not take what the client sent.
         seconds: how long answers took.
-        scores: of the first row of each of those answers.
+        scores: of the first row of each of those answers; of several classes the greatest probability.
     """
 
     requests: int = 0

@@ -31,7 +31,7 @@ class Answers:
     Args:
         digest: the version's digest.
         requests: answers given since it was loaded.
-        newest: seconds and first score of the newest of them.
+        newest: seconds and first score of the newest of them; of several classes the greatest probability.
     """
 
     digest: str
@@ -41,7 +41,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Answer:
-    """How one request went: its status, 599 where no answer came, and of an answer its seconds and first score."""
+    """How one request went: its status, 599 where no answer came, and of an answer its seconds and first score.
+
+    Of several classes the score is the greatest probability.
+    """
 
     status: int
     seconds: float = math.nan

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import schemathesis
 import xgboost
 
 from kilter.core.verdict import Verdict
@@ -135,6 +136,12 @@ def test_the_document_and_its_page_tell_what_a_score_is(model: Model) -> None:
     else:
         assert score == {"type": "number", "description": "the predicted number"}
     assert score["description"] in model.champion.get(f"/models/{model.name}/docs").text
+    schema = schemathesis.openapi.from_dict(document)
+    for path in (f"/models/{model.name}/invocations", f"/v2/models/{model.name}/infer"):
+        (content,) = document["paths"][path]["post"]["requestBody"]["content"].values()
+        schema[path]["POST"].validate_response(model.champion.post(path, json=content["example"]))
+    metadata = f"/v2/models/{model.name}"
+    schema[metadata]["GET"].validate_response(model.champion.get(metadata))
 
 
 def test_what_was_answered_is_logged_and_joined_with_its_labels(model: Model) -> None:

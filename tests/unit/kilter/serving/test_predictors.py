@@ -255,6 +255,16 @@ def test_an_onnx_file_is_served(tmp_path: Path) -> None:
     assert loaded.predict(rows(50)) == pytest.approx(own_scores(booster, rows(50)).tolist(), abs=TOLERANCE)
 
 
+def test_a_signature_of_before_there_were_tasks_is_served_as_binary(tmp_path: Path) -> None:
+    booster = train(rounds=2)
+    old = SIGNATURE.model_dump_json(exclude={"task", "classes"}).encode()
+    objects = FileObjects(tmp_path)
+    made = commit_dataset(objects, "models/m", {"model.ubj": saved(booster), "signature.json": old})
+    loaded = load(objects, Deployment(model="m", version=1, key=made.key, digest=made.digest))
+    assert loaded.signature == SIGNATURE
+    assert loaded.predict(rows(50)) == own_scores(booster, rows(50)).tolist()
+
+
 def test_a_server_loads_trees_without_the_package_that_imports_pandas(tmp_path: Path) -> None:
     model, signature = tmp_path / "model.ubj", tmp_path / "signature.json"
     model.write_bytes(saved(train(rounds=2)))
