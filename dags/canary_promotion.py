@@ -5,8 +5,8 @@ answers copies of live requests, which no user sees; then each `canary_<weight>`
 compares both versions. `promote` makes it the champion, until labels tell (`promotion_watch`). `roll_back` always runs at
 the end, whatever failed, and does nothing when the candidate was promoted. A first champion is promoted at once.
 
-**When**: when `model_validation` passed a version; by hand with `version`. A run for a version whose rollout is under way goes on
-where that is.
+**When**: when `model_validation` passed a version; when `drift_response` brings a former champion back, which goes by
+`canary.fast`; by hand with `version`. A run for a version whose rollout is under way goes on where that is.
 
 **When deferred**: `turn`: another candidate is on its way. Any task from `shadow` to `promote`: the rollout is held, by a person or
 because too little could be told in time; all traffic is the champion's. See `kilter rollout status <model>`, then resume or abort it
@@ -27,7 +27,7 @@ from airflow.sdk import chain, dag
 from kilter.spec import ModelSpec
 from kilter_airflow.catalogue import specs
 from kilter_airflow.conditions import Fact
-from kilter_airflow.fleet import VERSION_PARAM, asset, common, passed, rollouts_at_once
+from kilter_airflow.fleet import DECISION, FAST, VERSION_PARAM, asset, common, passed, rollouts_at_once
 from kilter_airflow.operators import HoldableStepOperator, StepOperator
 from kilter_airflow.sensors import TurnSensor
 
@@ -39,7 +39,7 @@ def build(spec: ModelSpec) -> None:
     @dag(
         **common(spec, "canary_promotion", __doc__) | rollouts_at_once(spec),
         schedule=None,
-        params={"version": VERSION_PARAM},
+        params={"version": VERSION_PARAM, "fast": FAST, "decision": DECISION},
     )
     def canary_promotion() -> None:
         def step(task: str, name: str, **arguments: object) -> StepOperator:
@@ -49,7 +49,9 @@ def build(spec: ModelSpec) -> None:
             return HoldableStepOperator(task_id=task, step=name, model=spec.name, **arguments)
 
         version = {"version": "{{ params.version }}"}
-        stage = step("stage", "stage", inputs=version)
+        fast = "{{ params.fast }}"
+        decision = "{{ params.decision or '' }}"
+        stage = step("stage", "stage", inputs={**version, "fast": fast, "decision": decision})
         rollout = {"rollout": "{{ ti.xcom_pull('stage', key='rollout') }}"}
         shadow = holdable("shadow", "shadow", inputs=rollout, only_if=[Fact("stage", "first", False)])
         canaries, condition = [], passed("shadow")
@@ -73,7 +75,7 @@ def build(spec: ModelSpec) -> None:
         chain(stage, shadow, *canaries, promote, ended)
         promote >> roll_back.as_teardown(on_failure_fail_dagrun=True)
         if spec.canary.second_rollout == "wait":
-            TurnSensor(task_id="turn", model=spec.name, timeout=PATIENCE, **version) >> stage
+            TurnSensor(task_id="turn", model=spec.name, timeout=PATIENCE, fast=fast, **version) >> stage
 
     canary_promotion()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kilter.core.canary import Evidence
     from kilter.core.rollout import State
+    from kilter.spec import Canary
     from kilter.stores.arms import Seen
 
 _POLL = 0.3
@@ -51,12 +52,15 @@ class Place:
         """Whether a rollout, or an event of one, is in this step."""
         return (row["state"], row["weight"]) == (self.state, self.weight)
 
-    def before(self, context: StepContext) -> int:
+    def before(self, rules: Canary) -> int:
         """How many steps come before this one."""
-        weights = context.spec.canary.weights
-        if self.weight and self.weight not in weights:
-            raise InputError(f"weight {self.weight} is not one of canary.weights {list(weights)}: give one of those")
-        return weights.index(self.weight) + 1 if self.weight else 0
+        return rules.weights.index(self.weight) + 1 if self.weight else 0
+
+
+def rules_of(row: RowMapping, context: StepContext) -> Canary:
+    """The rules of a rollout: those of a version that comes back, or those of any other."""
+    rules = context.spec.canary
+    return rules.of_a_return if row["fast"] else rules
 
 
 def settled_before(place: Place, context: StepContext) -> Outputs | None:
@@ -70,13 +74,17 @@ def settled_before(place: Place, context: StepContext) -> Outputs | None:
         raise InputError(
             f"ledger: rollout {place.rollout} is of model '{row['model']}', not '{context.spec.name}': give its own model"
         )
+    weights = rules_of(row, context).weights
+    if place.weight and place.weight not in weights:
+        if place.weight in context.spec.canary.weights:
+            return Outputs(verdict=Verdict.PASSED, reason=f"a version that comes back goes by {list(weights)} alone")
+        raise InputError(f"weight {place.weight} is not one of canary.weights {list(weights)}: give one of those")
     if (passed := _passed(place, context)) is not None:
         return Outputs(verdict=Verdict.PASSED, reason=passed)
     if row["state"] not in ("staged", "shadow", "shifting"):
         return _left(row, context)
-    weights = context.spec.canary.weights
     if place.weight:
-        index = place.before(context) - 1
+        index = weights.index(place.weight)
         last = Place(place.rollout, "shifting", weights[index - 1]) if index else Place(place.rollout, "shadow")
         if _passed(last, context) is None:
             raise InputError(f"rollout {place.rollout} of '{row['model']}' has not passed {last}: run that step first")
@@ -113,8 +121,9 @@ def observe(place: Place, look: Callable[[], Seen], context: StepContext) -> Out
     """
     from kilter.core.canary import Look, judge
 
-    rules, ledger = context.spec.canary, context.ledger
-    evidence, waiting = _known(place, context), Look()
+    ledger = context.ledger
+    rules = rules_of(ledger.rollout(place.rollout), context)
+    evidence, waiting = _known(place, rules, context), Look()
     started = reported = up_at = answered_at = time.monotonic()
     deadline = started + rules.maximum_duration.total_seconds()
     while True:
@@ -148,18 +157,17 @@ def observe(place: Place, look: Callable[[], Seen], context: StepContext) -> Out
             return _end(row, place, judgement, context)
 
 
-def _known(place: Place, context: StepContext) -> Evidence:
+def _known(place: Place, rules: Canary, context: StepContext) -> Evidence:
     """What the rollout has shown so far, with this step begun; nothing where the spec now compares something else."""
     from kilter.core.canary import Evidence, measures
 
-    rules = context.spec.canary
     nothing = Evidence(steps=1 + len(rules.weights))
     kept = context.ledger.rollout(place.rollout)["evidence"]
     evidence = Evidence.model_validate(kept) if kept else nothing
     if evidence.steps != nothing.steps or any(bets.keys() != set(measures(rules)) for bets in evidence.bets):
         context.log.warning("what the spec compares has changed since this rollout began: its evidence begins anew")
         evidence = nothing
-    while len(evidence.bets) <= place.before(context):
+    while len(evidence.bets) <= place.before(rules):
         evidence = evidence.begin(rules)
     return evidence
 

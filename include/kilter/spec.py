@@ -579,6 +579,9 @@ class Arbiter(Section):
     growth: Annotated[
         Number | None, Field(gt=1, description="labels that grew so many times are worth a training; null: never")
     ] = 2.0
+    every: Annotated[
+        PositiveDuration | None, Field(description="the schedule: train when the last training is so old; null: never")
+    ] = None
     worthwhile: Annotated[
         Number, Field(gt=0, lt=1, description="expected gain of a training, as a share of an uninformed guess's loss")
     ] = 0.02

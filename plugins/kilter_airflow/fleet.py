@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -130,6 +132,29 @@ GOES = Param(
     title="Model version",
     description="rollback: the version that shall go. Empty: the champion.",
 )
+WISH = Param(
+    None,
+    type=["null", "string"],
+    enum=[None, "retrain", "redeploy"],
+    title="What to do",
+    description=(
+        "retrain: train on all history now; redeploy: bring the version below back, which was champion before. Empty: what the "
+        "arbiter says."
+    ),
+)
+GOOD_AGAIN = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    title="Model version",
+    description="redeploy: the former champion that shall come back.",
+)
+FAST = Param(
+    False,
+    type="boolean",
+    title="It comes back",
+    description="For a version that was champion before: fewer and shorter steps, by canary.fast.",
+)
 ACTION_REASON = Param("", type="string", maxLength=1000, title="Reason", description="Kept in the ledger.")
 
 _CURE = "none: this run has no data interval; trigger it with interval_start and interval_end"
@@ -197,6 +222,21 @@ def every_interval(spec: ModelSpec) -> IntervalTimetable:
 def asset(spec: ModelSpec, name: str) -> Asset:
     """A model's asset, such as `flight_delay.features`."""
     return Asset(f"{spec.name}.{name}")
+
+
+def outputs_of(task: str, params: Mapping[str, str], **others: Any) -> str:
+    """Params of another DAG's run as JSON with a template for each output, which keeps its type, also where there is none.
+
+    >>> outputs_of("judge", {"version": "version"}, fast=True)
+    '{"fast": true, "version": {{ ti.xcom_pull("judge", key="version") | tojson }}}'
+
+    Args:
+        params: the output by the Param that it becomes.
+        others: Params with values of their own.
+    """
+    known = [f'"{param}": {json.dumps(value)}' for param, value in others.items()]
+    told = [f'"{param}": {{{{ ti.xcom_pull("{task}", key="{output}") | tojson }}}}' for param, output in params.items()]
+    return "{" + ", ".join(known + told) + "}"
 
 
 def passed(task: str) -> list[Fact]:

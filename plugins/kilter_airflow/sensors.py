@@ -59,7 +59,21 @@ class LedgerSensor(BaseSensorOperator):
 
 
 class EvidentlyDriftSensor(LedgerSensor):
-    """Wait until the ledger holds a drift report that no decision was taken on; return the report's key."""
+    """Wait until the ledger holds a drift report that no decision was taken on; return the report's key.
+
+    Args:
+        unless: does not wait, and returns nothing, where this is not empty: a person's wish needs no report. Templated.
+    """
+
+    template_fields: Sequence[str] = ("unless",)
+
+    def __init__(self, *, unless: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unless = unless
+
+    def execute(self, context: Context) -> str:
+        """Return the report's key, or nothing where none is wanted."""
+        return "" if self.unless else super().execute(context)
 
     def trigger(self) -> LedgerTrigger:
         return UndecidedReportTrigger(self.poke_interval, model=self.model)
@@ -70,13 +84,16 @@ class TurnSensor(LedgerSensor):
 
     Args:
         version: the candidate that waits; templated.
+        fast: `True` where it comes back and waits for no probation; templated.
     """
 
-    template_fields: Sequence[str] = ("version",)
+    template_fields: Sequence[str] = ("version", "fast")
 
-    def __init__(self, *, version: str | int, **kwargs: Any) -> None:
+    def __init__(self, *, version: str | int, fast: str | bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.version = version
+        self.fast = fast
 
     def trigger(self) -> LedgerTrigger:
-        return TurnTrigger(self.poke_interval, model=self.model, version=int(self.version))
+        fast = str(self.fast) == "True"
+        return TurnTrigger(self.poke_interval, model=self.model, version=int(self.version), fast=fast)

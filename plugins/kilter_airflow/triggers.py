@@ -80,7 +80,8 @@ class RolloutMovedTrigger(LedgerTrigger):
 
 
 class TurnTrigger(LedgerTrigger):
-    """Fires when nothing is in the way of a `version` of a `model`: no other rollout is under way or not settled."""
+    """Fires when nothing is in the way of a `version` of a `model`: no other rollout is under way, or not settled unless `fast`."""
 
     def find(self, ledger: Ledger) -> str | None:
-        return None if ledger.in_the_way(self.facts["model"], self.facts["version"]) else "free"
+        facts = self.facts
+        return None if ledger.in_the_way(facts["model"], facts["version"], facts["fast"]) else "free"

@@ -1,7 +1,9 @@
 """How the DAGs follow from a model's spec: schedule, order, pools, and what runs after what."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pendulum
@@ -14,6 +16,7 @@ from kilter.errors import InputError
 from kilter.spec import CHECKS
 from kilter.step import parse_inputs
 from kilter_airflow.fleet import INTERVAL
+from kilter_airflow.notifications import StepNotifier
 from kilter_airflow.timetables import IntervalTimetable
 
 from .test_dag_policy import MODELS, copy_model, parse
@@ -196,3 +199,82 @@ def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool_and_queue
 def test_a_steps_time_limit_is_the_models(dags: dict[str, DAG]) -> None:
     train = dags["flight_delay.continuous_training"].get_task("train")
     assert train.execution_timeout.total_seconds() == 30 * 60
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (
+            "retrain",
+            {
+                "as_of": "2013-04-01T00:00:00Z",
+                "scope": {"kind": "all", "spans": []},
+                "reason": 'decayed: "roc_auc" <0.7>',
+                "decision": 7,
+            },
+        ),
+        ("redeploy", {"version": None, "decision": 7, "fast": True}),
+    ],
+)
+def test_what_a_decision_starts_gets_its_outputs_with_their_types(
+    dags: dict[str, DAG], task: str, expected: dict[str, Any]
+) -> None:
+    dag = dags["flight_delay.drift_response"]
+    said = {
+        "decision": 7,
+        "event_time": "2013-04-01T00:00:00Z",
+        "scope": {"kind": "all", "spans": []},
+        "reason": 'decayed: "roc_auc" <0.7>',
+        "version": None,
+    }
+    ti = SimpleNamespace(xcom_pull=lambda task_ids, key: said[key])
+    template = dag.get_template_env().from_string(dag.get_task(task).conf)
+    assert json.loads(template.render(ti=ti)) == expected
+    assert [str(fact) for fact in dag.get_task(task).only_if] == [f"action of 'arbitrate' is '{task}'"]
+
+
+def test_a_persons_wish_waits_for_no_report_and_reaches_the_arbiter(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.drift_response"]
+    params = {"wish": "redeploy", "version": 3, "reason": "the old world is back"}
+    environment = dag.get_template_env()
+    assert environment.from_string(dag.get_task("drift_report").unless).render(params=params) == "redeploy"
+    assert environment.from_string(dag.get_task("drift_report").unless).render(params={"wish": None}) == ""
+    given = dag.get_task("arbitrate").inputs
+    inputs = {name: environment.from_string(given[name]).render(params=params) for name in params}
+    parsed: Any = parse_inputs("arbitrate", {"report": "", **inputs})
+    assert (parsed.report, parsed.wish, parsed.version) == (None, "redeploy", 3)
+    # Without a report there is a decision, too.
+    assert dag.get_task("arbitrate").trigger_rule == "none_failed"
+
+
+def test_a_return_is_staged_as_one_and_any_other_candidate_is_not(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.canary_promotion"]
+    given = dag.get_task("stage").inputs
+    for params, expected in (
+        ({"version": 3, "fast": True, "decision": 7}, (3, True, 7)),
+        ({"version": 3, "fast": False, "decision": None}, (3, False, None)),
+    ):
+        inputs = {key: dag.get_template_env().from_string(value).render(params=params) for key, value in given.items()}
+        parsed: Any = parse_inputs("stage", inputs)
+        assert (parsed.version, parsed.fast, parsed.decision) == expected
+
+
+def test_people_are_told_by_the_tasks_in_which_it_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = "notify:\n  channels:\n    - {kind: webhook, connection: hook}\nresources:\n"
+    copy_model(tmp_path / "train_delay", **{"resources:\n": channel})
+    found = parse(tmp_path, monkeypatch).dags
+    told = {
+        f"{name.partition('.')[2]}.{task.task_id}"
+        for name, dag in found.items()
+        for task in dag.tasks
+        if any(isinstance(item, StepNotifier) for item in task.on_success_callback or [])
+    }
+    assert told == {
+        "drift_response.arbitrate",
+        "continuous_training.freeze_dataset",
+        "model_validation.judge",
+        *(f"canary_promotion.{task}" for task in ("shadow", "canary_10", "canary_50", "canary_100", "promote", "roll_back")),
+        "promotion_watch.watch",
+        "promotion_watch.roll_back",
+        "rollout_control.control",
+    }  # fmt: skip

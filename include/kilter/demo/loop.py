@@ -98,8 +98,9 @@ class Loop:
                 raise KilterError(f"{replay.failed} requests failed: see the logs of haproxy and the model servers")
             monitoring = self.airflow.trigger(self._dag("drift_monitoring"), _interval(start, end))
             replay = self._ingest(*following)
-            if self._decision(monitoring, start, end)["action"] == "retrain":
-                self._follow(replay)
+            decision = self._decision(monitoring, start, end)
+            if decision["action"] != "wait":
+                self._follow(replay, decision["id"] if decision["action"] == "redeploy" else None)
                 self.say(f"the champion is version {self.registry.champion(self.spec.name)}")
 
     def _ingest(self, start: datetime, end: datetime) -> Replay:
@@ -113,7 +114,7 @@ class Loop:
         """Wait for the monitoring of a window and for what the drift response makes of it."""
         self.airflow.wait(self._dag("drift_monitoring"), [monitoring])
         deadline = time.monotonic() + _PATIENCE
-        while not (decided := [row for row in self.ledger.decisions(self.spec.name) if row["event_time"] == end]):
+        while not (decided := [row for row in self.ledger.decisions(self.spec.name) if _on_report(row, end)]):
             self._refuse_failures()
             if time.monotonic() > deadline:
                 raise UnavailableError(f"no decision on the window that ends {end}: see {self._dag('drift_response')}")
@@ -121,21 +122,37 @@ class Loop:
         self.say(f"{start:%B}: decision {decided[-1]['action']}: {decided[-1]['reason']}")
         return decided[-1]
 
-    def _follow(self, replay: Replay | None = None) -> None:
-        """Wait until training, gate and canary are through; requests flow while a rollout is open."""
+    def _follow(self, replay: Replay | None = None, returning: int | None = None) -> None:
+        """Wait until training, gate and canary are through; requests flow while a rollout is open.
+
+        Args:
+            returning: the decision to bring an earlier version back, which needs no training and no gate.
+        """
         seen = len(self.ledger.verdicts(self.spec.name))
         stop = threading.Event()
         traffic = threading.Thread(target=self._traffic, args=(replay, stop)) if replay else None
         if traffic:
             traffic.start()
         try:
-            self._wait_for_verdict(seen)
+            if returning is None:
+                self._wait_for_verdict(seen)
+            else:
+                self._wait_for_return(returning)
             self._wait_until_quiet()
         finally:
             stop.set()
             if traffic:
                 traffic.join()
-        self._refuse_rollback()
+        if returning is None:
+            self._refuse_rollback()
+
+    def _wait_for_return(self, decision: int) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while all(row["decision"] != decision for row in self.ledger.rollouts(self.spec.name)):
+            self._refuse_failures()
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"decision {decision} began no rollout: see {self._dag('canary_promotion')}")
+            time.sleep(_POLL)
 
     def _refuse_rollback(self) -> None:
         """Demand that the newest version has become the champion."""
@@ -208,3 +225,8 @@ def _is_open(rollouts: Sequence[RowMapping]) -> bool:
 
 def _interval(start: datetime, end: datetime) -> dict[str, str]:
     return {"interval_start": start.isoformat(), "interval_end": end.isoformat()}
+
+
+def _on_report(decision: RowMapping, end: datetime) -> bool:
+    """Whether a decision was taken on the report of the window that ends then."""
+    return bool(decision["event_time"] == end and decision["trigger"].startswith("reports/"))

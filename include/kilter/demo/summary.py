@@ -27,6 +27,7 @@ def collect(loop: Loop, seconds: float) -> dict[str, Any]:
         "decisions": [
             {"time": row["event_time"].isoformat(), "action": row["action"], "reason": row["reason"]}
             for row in loop.ledger.decisions(loop.spec.name)
+            if row["trigger"].startswith("reports/")
         ],
         "versions": _versions(loop),
         "stages": _stages(loop),

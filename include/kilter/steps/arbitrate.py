@@ -1,75 +1,294 @@
-"""Decide on a drift report: retrain or wait; the decision and its reason go to the ledger."""
+"""Decide what to do: retrain, bring an earlier model back, or wait; the decision and its reason go to the ledger.
+
+Every cause comes here: a drift report, labels that grew, the schedule, a changed environment, a person.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import BeforeValidator, Field
+
+from kilter.environment import environment_digest
+from kilter.errors import InputError
+from kilter.labelled_rows import reach
 from kilter.spec import UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
-    from kilter.core.arbiter import Evidence
+    from sqlalchemy.engine import RowMapping
 
-STEP = StepInfo(stores=frozenset({"objects", "ledger", "registry"}), reads=("arbiter",), memoised=False)
+    from kilter.core.arbiter import Decision, Evidence, Rival, Trigger, Wish
+    from kilter.core.verdict import Judgement
+    from kilter.stores.deciding import Deciding
+    from kilter.stores.registry import ModelVersion
+
+STEP = StepInfo(
+    stores=frozenset({"objects", "ledger", "registry"}),
+    reads=("arbiter", "drift", "evaluation", "features", "gate", "label"),
+    memoised=False,
+)
 
 
 class Inputs(StepModel):
-    """The report's key in the ledger."""
+    """What to decide on: a report, what a person asks for, or, with neither, whatever is known by now."""
 
-    report: str
+    report: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
+    """The report's key in the ledger."""
+    wish: Literal["", "retrain", "redeploy"] = ""
+    version: Annotated[int | None, BeforeValidator(lambda value: value or None)] = None
+    """`redeploy`: the former champion to bring back."""
+    reason: Annotated[str, Field(max_length=1000)] = ""
+    """Why the person asks."""
 
 
 class Outputs(StepModel):
-    """The decision's row, what to do, why, and up to which event time."""
+    """The decision's row, what to do and why, up to which event time; what to train on, or which version comes back.
 
-    decision: int
-    action: str
+    `alert`: somebody should look. `unsure`: an earlier model may be right, but not surely. No decision, and no event time, before
+    there is any data.
+    """
+
+    decision: int | None
+    action: Literal["retrain", "redeploy", "wait"]
     reason: str
-    event_time: UtcTime
+    event_time: UtcTime | None
+    scope: dict[str, Any] | None = None
+    version: int | None = None
+    alert: bool = False
+    unsure: bool = False
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Decide once a report: the same report again gives the decision already taken."""
+    """Decide once a trigger: the same report again gives the decision already taken, as does a world in which nothing changed.
+
+    What takes long, such as scoring rows by earlier models, comes first; then the past is read, the decision taken and
+    recorded in one transaction, so that of two responses at once the second sees what the first decided.
+
+    Raises:
+        InputError: there is no such report, or no data yet; or the version asked for was never champion, or is it now.
+        UnavailableError: the ledger or MLflow does not answer.
+    """
     from kilter.core.arbiter import decide
     from kilter.retraining import longest
 
     name = context.spec.name
-    evidence = _gather(context.ledger.report(name, inputs.report), context)
-    decision = decide(evidence, context.spec.arbiter)
+    if not (inputs.report or inputs.wish or context.ledger.batches(name, verdict="passed")):
+        return Outputs(decision=None, action="wait", reason="no data was ever ingested", event_time=None)
+    trigger, known = _known(inputs, context)
     with context.ledger.deciding(name) as deciding:
-        row = deciding.taken(inputs.report) or deciding.record(
-            longest(context.spec),
-            trigger=inputs.report,
-            action=decision.action,
-            reason=decision.reason,
-            evidence=evidence.model_dump(mode="json"),
-            event_time=evidence.event_time,
-        )
+        row = deciding.taken(trigger) or (None if inputs.report or inputs.wish else _told_before(known, deciding))
+        if row is None:
+            evidence = _with_past(known, deciding, context)
+            decision = decide(evidence, context.spec.arbiter)
+            row = deciding.record(longest(context.spec), trigger=trigger, **_row(decision, evidence, deciding))
     context.log.info("decision %d at %s: %s: %s", row["id"], row["event_time"], row["action"], row["reason"])
-    return Outputs(decision=row["id"], action=row["action"], reason=row["reason"], event_time=row["event_time"])
-
-
-def _gather(report: Any, context: StepContext) -> Evidence:
-    from kilter.core.arbiter import Evidence
-    from kilter.core.verdict import Judgement
-
-    trainings = _trainings(context)
-    return Evidence(
-        event_time=report["window_end"],
-        judgements=tuple(Judgement.model_validate(item) for item in report["summary"]["judgements"]),
-        new_labels=context.ledger.labels_between(context.spec.name, max(trainings, default=None), report["window_end"]),
-        trainings=trainings,
+    if row["alert"]:
+        context.log.warning("alert: %s", row["reason"])
+    return Outputs(
+        decision=row["id"],
+        action=row["action"],
+        reason=row["reason"],
+        event_time=row["event_time"],
+        scope=row["scope"],
+        version=row["version"],
+        alert=bool(row["alert"]),
+        unsure=row["action"] != "redeploy"
+        and any(item["verdict"] == "inconclusive" for item in row["evidence"].get("rivals", [])),
     )
 
 
-def _trainings(context: StepContext) -> tuple[datetime, ...]:
-    """Up to when each version, and each retraining already decided on, learns."""
+def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence]:
+    """What triggers the decision, as the ledger knows it, and the evidence without what others may change meanwhile."""
+    from kilter.core.arbiter import Evidence
+
+    spec = context.spec
+    versions = context.registry.versions(spec.name)
+    always: dict[str, Any] = {
+        "trainings": tuple(sorted(_trained(versions, context))),
+        "trained_labels": _rows_of(versions[-1], context) if versions else 0,
+        "in_vain": _in_vain(versions, context),
+    }
+    if inputs.wish:
+        now = reach(spec, context.ledger)
+        run, by_hand = context.run, f" at {datetime.now().isoformat()}" if context.run.run_id == "manual" else ""
+        evidence = Evidence(event_time=now, trigger="person", wish=_wish(inputs, context), **always)
+        return f"person: {run.dag_id} {run.run_id}{by_hand}", evidence
+    if inputs.report is None:
+        now = reach(spec, context.ledger)
+        evidence = Evidence(event_time=now, trigger=_cause(versions, now, context) or "new_data", **always)
+        return f"{evidence.trigger} by {now.isoformat()} in environment {environment_digest()[:12]}", evidence
+    report = context.ledger.report(spec.name, inputs.report)
+    now = report["window_end"]
+    judgements, rivals = _of_report(report, context)
+    trigger = _cause(versions, now, context) or "drift"
+    return inputs.report, Evidence(event_time=now, trigger=trigger, judgements=judgements, rivals=rivals, **always)
+
+
+def _told_before(known: Evidence, deciding: Deciding) -> RowMapping | None:
+    """The decision that all of this went into already: one of this event time or later, for the same cause if there is one."""
+    for row in reversed(deciding.decisions()):
+        if row["event_time"] < known.event_time:
+            return None
+        if known.trigger in ("new_data", row["evidence"].get("trigger")):
+            return row
+    return None
+
+
+def _wish(inputs: Inputs, context: StepContext) -> Wish:
+    from kilter.core.arbiter import Wish
+
+    name, version = context.spec.name, inputs.version
+    if inputs.wish == "redeploy":
+        former = context.ledger.champions(name)
+        if version not in former:
+            raise InputError(
+                f"model '{name}': version {version} was never its champion (those were {former}): give one of them, "
+                f"or run {name}.canary_promotion for a candidate that passed the gate"
+            )
+        if version == context.registry.champion(name):
+            raise InputError(
+                f"model '{name}': version {version} is the champion already: there is nothing to bring back"
+            )
+    return Wish(action=inputs.wish, version=version, reason=inputs.reason or "no reason given")  # type: ignore[arg-type]
+
+
+def _of_report(report: RowMapping, context: StepContext) -> tuple[tuple[Judgement, ...], tuple[Rival, ...]]:
+    """What a report says of the champion, and who could come back; nothing where another version served its window.
+
+    Rivals are looked at only when something is wrong: looked at every window, one would seem better by chance some day.
+    """
+    from kilter.core.verdict import Judgement, Verdict
+
+    name, summary = context.spec.name, report["summary"]
+    champion = context.registry.champion(name)
+    if champion is not None and summary["version"] not in (None, champion):
+        context.log.info(
+            "version %s served most of this window, and version %d is the champion since: it tells nothing of that one",
+            summary["version"], champion,
+        )  # fmt: skip
+        return (), ()
+    judgements = tuple(Judgement.model_validate(item) for item in summary["judgements"])
+    if champion is None or all(item.verdict is not Verdict.FAILED for item in judgements):
+        return judgements, ()
+    return judgements, _rivals(report, champion, context)
+
+
+def _rivals(report: RowMapping, champion: int, context: StepContext) -> tuple[Rival, ...]:
+    from kilter.returning import rivals
+    from kilter.stores.windows import read_window
+
+    tried = _came_back_in_vain(report["window_end"], context)
+    versions = [item for item in context.ledger.champions(context.spec.name) if item not in (champion, *tried)]
+    for version in tried:
+        context.log.info("version %d was brought back and had to go again: not tried again so soon", version)
+    if not versions:
+        return ()
+    window = read_window(context.objects, context.spec, report["summary"]["window"])
+    found = rivals(window, champion, versions, context)
+    for rival in found:
+        context.log.info("version %d by %s: %s: %s", rival.version, rival.basis, rival.verdict, rival.reason)
+    return found
+
+
+def _came_back_in_vain(now: datetime, context: StepContext) -> set[int]:
+    """Versions that were brought back within the last cooldown and rolled back: who tries them again goes to and fro."""
+    name, ledger = context.spec.name, context.ledger
+    lately = {
+        row["id"]
+        for row in ledger.decisions(name)
+        if row["action"] == "redeploy" and now - row["event_time"] <= context.spec.arbiter.cooldown
+    }
+    return {
+        row["candidate"] for row in ledger.rollouts(name) if row["decision"] in lately and row["state"] == "rolled_back"
+    }
+
+
+def _cause(versions: Sequence[ModelVersion], now: datetime, context: StepContext) -> Trigger | None:
+    """Whether the environment changed since the newest version was trained, or the schedule asks for a training."""
+    if not versions:
+        return None
+    made_in = context.registry.tags(context.spec.name, versions[-1].version).get("environment_digest")
+    if made_in and made_in != environment_digest():
+        return "environment"
+    every = context.spec.arbiter.every
+    if every is not None and now - max(_trained(versions, context)) >= every:
+        return "schedule"
+    return None
+
+
+def _with_past(known: Evidence, deciding: Deciding, context: StepContext) -> Evidence:
+    """The evidence with what was decided before, as it is now that nobody else decides."""
+    decided = {row["event_time"] for row in deciding.decisions() if row["action"] == "retrain"}
+    trainings = tuple(sorted({*known.trainings, *decided}))
+    last, under_way = max(trainings, default=None), deciding.retraining()
+    return known.model_copy(
+        update={
+            "new_labels": context.ledger.labels_between(context.spec.name, last, known.event_time),
+            "trainings": trainings,
+            "under_way": under_way and f"retraining {under_way['id']}, begun by {under_way['begun_by']}",
+            "returning": _returning(deciding, context),
+        }
+    )
+
+
+def _row(decision: Decision, evidence: Evidence, deciding: Deciding) -> dict[str, Any]:
+    """The decision as the ledger keeps it, with the retraining that it was folded into."""
+    under_way = deciding.retraining()
+    return {
+        "action": decision.action,
+        "reason": decision.reason,
+        # Through JSON's text: only there a number that is none becomes what a database takes.
+        "evidence": json.loads(evidence.model_dump_json()),
+        "event_time": evidence.event_time,
+        "version": decision.version,
+        "scope": decision.scope and decision.scope.model_dump(mode="json"),
+        "alert": decision.alert,
+        "retraining": under_way["id"] if under_way is not None and decision.action == "wait" else None,
+    }
+
+
+def _returning(deciding: Deciding, context: StepContext) -> str | None:
+    """The rollout under way, or the one that a decision of the last hours is about to begin."""
+    from kilter.core.rollout import OPEN
+
+    rollouts = deciding.rollouts()
+    for row in rollouts:
+        if row["state"] in OPEN:
+            return f"rollout {row['id']} of version {row['candidate']} is under way ({row['state']})"
+    begun = {row["decision"] for row in rollouts}
+    for row in deciding.decisions():
+        waited = datetime.now(row["recorded_at"].tzinfo) - row["recorded_at"]
+        if row["action"] == "redeploy" and row["id"] not in begun and waited < context.spec.resources.timeout:
+            return f"decision {row['id']} is bringing version {row['version']} back"
+    return None
+
+
+def _in_vain(versions: Sequence[ModelVersion], context: StepContext) -> int:
+    """How many of the newest versions in a row the gate rejected."""
+    promoted = set(context.ledger.champions(context.spec.name))
+    rejected = {row["version"] for row in context.ledger.verdicts(context.spec.name) if row["action"] == "reject"}
+    count = 0
+    for item in reversed(versions):
+        if item.version in promoted:
+            break
+        count += item.version in rejected
+    return count
+
+
+def _trained(versions: Sequence[ModelVersion], context: StepContext) -> list[datetime]:
+    """Up to when each version learnt."""
+    return [datetime.fromisoformat(_facts(item, context)["as_of"]) for item in versions]
+
+
+def _rows_of(version: ModelVersion, context: StepContext) -> int:
+    return sum(_facts(version, context)["rows"].values())
+
+
+def _facts(version: ModelVersion, context: StepContext) -> dict[str, Any]:
     from kilter.stores.objects import read_manifest
 
-    versions = context.registry.versions(context.spec.name)
-    trained = {
-        datetime.fromisoformat(read_manifest(context.objects, item.snapshot).facts["as_of"]) for item in versions
-    }
-    decided = {row["event_time"] for row in context.ledger.decisions(context.spec.name) if row["action"] == "retrain"}
-    return tuple(sorted(trained | decided))
+    return read_manifest(context.objects, version.snapshot).facts

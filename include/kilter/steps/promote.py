@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kilter.core.rollout import PROMOTED
-from kilter.errors import InputError
+from kilter.errors import DataError, InputError
 from kilter.rollout import apply_weight, restore_champion, still
 from kilter.step import StepContext, StepInfo, StepModel
 
@@ -37,7 +37,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     The candidate answers everything from the canary role meanwhile, so no request waits for the swap.
     Whoever stops half-way runs it again: the ledger says `promoted` only when all is done. A first champion has nobody
-    to be compared with, and is `settled` at once. Where somebody rolls back meanwhile, what was moved is moved back.
+    to be compared with, and is `settled` at once. Its regime is kept, by which a later world may call it back. Where somebody rolls back meanwhile, what was moved is moved back.
 
     Raises:
         InputError: the rollout was rolled back, or its candidate did not pass at full weight.
@@ -57,6 +57,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     row = context.ledger.advance_rollout(
         row, "promoting", row["weight"], f"version {outputs.version} becomes the champion"
     )
+    _keep_regime(outputs.version, context)
     try:
         row = _swap(outputs, row, context)
         _rename(outputs, row, context)
@@ -69,6 +70,23 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     context.ledger.advance_rollout(row, state, 0, reason, {"watch_from": _watch_from(context)})
     context.log.info("%s: %s", context.spec.name, reason)
     return outputs
+
+
+def _keep_regime(version: int, context: StepContext) -> None:
+    """Keep what the new champion's rows look like; a champion without it can still come back by labels."""
+    from kilter.regime_rows import regime_of
+    from kilter.stores.models import load_model
+
+    name, found = context.spec.name, context.registry.version(context.spec.name, version)
+    if version in context.ledger.regimes(name):
+        return
+    try:
+        regime = regime_of(context.objects, found.snapshot, load_model(context.objects, found.key))
+    except (DataError, InputError) as error:
+        context.log.warning("the regime of version %d is not kept: %s", version, error)
+        return
+    context.ledger.record_regime(name, version, regime.model_dump(mode="json"))
+    context.log.info("the regime of version %d is kept: %d rows", version, regime.fingerprint.rows)
 
 
 def _watch_from(context: StepContext) -> str | None:
@@ -118,3 +136,6 @@ def _rename(outputs: Outputs, row: RowMapping, context: StepContext) -> None:
     for alias in ("canary", "candidate"):
         if context.registry.alias(model, alias) == outputs.version:
             context.registry.remove_alias(model, alias)
+    if row["fast"]:
+        context.registry.tag(model, outputs.version, "returned_at", f"{row['started_at']:%Y-%m-%dT%H:%M:%SZ}")
+        context.registry.tag(model, outputs.version, "returned_by", f"decision {row['decision'] or 'none'}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator
 
 from kilter.champion import champion_of, lost_alias
 from kilter.errors import InputError
@@ -19,6 +21,10 @@ class Inputs(StepModel):
     """The version to roll out."""
 
     version: int
+    fast: bool = False
+    """Whether it comes back: it was the champion before, and goes by `canary.fast`."""
+    decision: Annotated[int | None, BeforeValidator(lambda value: value or None)] = None
+    """The decision that brings it back."""
 
 
 class Outputs(StepModel):
@@ -33,17 +39,24 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     A rollout that cannot be staged stays open for a retry: `roll_back` ends it.
 
-    Another rollout under way, or one that labels have not settled, is superseded where `canary.second_rollout` says so.
+    Another rollout under way, or one that labels have not settled, is superseded where `canary.second_rollout` says so. A
+    version that comes back ends the probation of the champion in any case: the world in which labels would tell is gone.
 
     Raises:
-        InputError: the version is the champion already, another version is being rolled out or not settled yet, or the
+        InputError: it is to come back and never was champion; or the version is the champion already, another version is being rolled out or not settled yet, or the
             champion's alias was lost.
         UnavailableError: a model server does not load its version, or HAProxy does not answer.
     """
     model = context.spec.name
     candidate = context.registry.version(model, inputs.version)
-    _make_way(candidate.version, context)
-    rollout = context.ledger.begin_rollout(model, candidate.version, _champion(inputs.version, context))
+    if inputs.fast and candidate.version not in (former := context.ledger.champions(model)):
+        raise InputError(
+            f"model '{model}': version {candidate.version} cannot come back, as it never was champion (those were {former}): "
+            "roll it out without 'fast'"
+        )
+    _make_way(candidate.version, inputs.fast, context)
+    champion = _champion(inputs.version, context)
+    rollout = context.ledger.begin_rollout(model, candidate.version, champion, inputs.fast, inputs.decision)
     row = context.ledger.rollout(rollout)
     if row["state"] in ("rolling_back", "giving_back"):
         cure = "abort" if row["state"] == "rolling_back" else "rollback"
@@ -59,13 +72,13 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     return Outputs(rollout=rollout, first=False)
 
 
-def _make_way(candidate: int, context: StepContext) -> None:
+def _make_way(candidate: int, fast: bool, context: StepContext) -> None:
     """End what another candidate has under way, or refuse to begin."""
     model, ledger = context.spec.name, context.ledger
     other = ledger.in_the_way(model, candidate)
     if other is None:
         return
-    if context.spec.canary.second_rollout == "wait":
+    if context.spec.canary.second_rollout == "wait" and not (fast and other["state"] == "promoted"):
         raise InputError(
             f"model '{model}': version {other['candidate']} (rollout {other['id']}, {other['state']}) is being rolled out: "
             f"wait until it has ended or is settled, abort it, or set canary.second_rollout: supersede, before version "

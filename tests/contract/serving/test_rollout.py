@@ -536,6 +536,45 @@ def test_a_second_candidate_waits_until_the_first_is_settled_or_supersedes_it(ro
     rollouts.run("control_rollout", action="abort")
 
 
+def test_a_former_champion_comes_back_in_fewer_steps_though_the_new_one_is_on_probation(rollouts):
+    first, spec = rollouts.first_champion(), rollouts.spec
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        probation = rollouts.climb(rollouts.register(2))
+        rollouts.run("promote", rollout=probation)
+        with pytest.raises(InputError, match=r"version 3 cannot come back, as it never was champion .*\[1, 2\]"):
+            rollouts.run("stage", version=rollouts.register(3), fast=True)
+        rollout = rollouts.run("stage", version=first, fast=True, decision=7).rollout
+        assert rollouts.ledger.rollout(probation)["state"] == "settled"
+        for judged in rollouts.judged(rollout):
+            assert judged.verdict is Verdict.PASSED, judged.reason
+        promoted = rollouts.run("promote", rollout=rollout)
+        enough = len(traffic.versions) + 50
+        wait_until(lambda: len(traffic.versions) > enough, "answers of the old champion")
+    assert traffic.failures == []
+    assert traffic.versions[-20:] == [1] * 20
+    assert (promoted.version, promoted.predecessor) == (1, 2)
+    events = rollouts.ledger.rollout_events(rollout)
+    shifted = {row["weight"] for row in events if row["state"] == "shifting"}
+    assert shifted == set(spec.canary.of_a_return.weights) < set(spec.canary.weights)
+    assert events[0]["reason"] == "version 1 staged, brought back by decision 7"
+    tags = rollouts.registry.tags(MODEL, first)
+    assert (tags["returned_by"], "returned_at" in tags) == ("decision 7", True)
+
+
+def test_a_return_that_labels_find_wrong_is_undone_and_the_champion_before_it_is_back(rollouts):
+    first = rollouts.first_champion()
+    with Traffic(rollouts.installation.settings.endpoint) as traffic:
+        rollouts.run("promote", rollout=rollouts.climb(rollouts.register(2)))
+        rollout = rollouts.run("stage", version=first, fast=True).rollout
+        assert [judged.verdict for judged in rollouts.judged(rollout)][-1] is Verdict.PASSED
+        rollouts.run("promote", rollout=rollout)
+        assert rollouts.ledger.provisional(MODEL)["id"] == rollout, "the watch looks at it as at any promotion"
+        rollouts.run("control_rollout", action="rollback", reason="labels")
+        wait_until(lambda: traffic.versions[-1] == 2, "the champion before it answers")
+    assert traffic.failures == []
+    assert (rollouts.registry.champion(MODEL), rollouts.ledger.champions(MODEL)) == (2, [1, 2])
+
+
 def test_a_restarted_haproxy_gets_its_weights_back_and_that_is_counted(rollouts):
     installation = rollouts.installation
     rollouts.first_champion()

@@ -120,6 +120,7 @@ class Rides:
         self.objects = FileObjects(home / "store")
         self.ledger = Ledger(self.settings.ledger)
         self.registry = MemoryRegistry()
+        self.run_id = "run"
         (self.folder / "data").mkdir(parents=True)
         (self.folder / "model.yaml").write_text(MODEL_YAML)
         (self.folder / "features.py").write_text(FEATURES_PY)
@@ -168,7 +169,7 @@ class Rides:
         spec = load_spec(self.folder)
         stores = Stores(self.settings, spec)
         stores.__dict__["registry"] = self.registry
-        context = StepContext(spec, self.folder, stores, module.STEP, RunInfo(dag_id="rides.test", run_id="run"))
+        context = StepContext(spec, self.folder, stores, module.STEP, RunInfo(dag_id="rides.test", run_id=self.run_id))
         return module.run(parse_inputs(step, inputs), context)
 
     def train(self, day: int) -> Any:

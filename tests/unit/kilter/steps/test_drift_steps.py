@@ -29,14 +29,15 @@ def live(rides: Any, day: int, dearer: float = 0.0, reversed_: bool = False) -> 
     )
 
 
-def serve(rides: Any, day: int, frame: pd.DataFrame, scored: pd.DataFrame | None = None) -> None:
-    """Log requests and what version 1 answers to them, or to other rows in their place."""
-    score = load_model(rides.objects, rides.registry.version("rides", 1).key).score(frame if scored is None else scored)
+def serve(rides: Any, day: int, frame: pd.DataFrame, scored: pd.DataFrame | None = None, version: int = 1) -> None:
+    """Log requests and what a version answers to them, or to other rows in their place."""
+    model = load_model(rides.objects, rides.registry.version("rides", version).key)
+    score = model.score(frame if scored is None else scored)
     rows = frame[["ride_id", "started_at", "fare", "zone"]].assign(
         request_id="r",
         logged_at=pd.Timestamp("2024-02-01T00:00:00Z"),
         role="champion",
-        model_version=1,
+        model_version=version,
         digest="d",
         score=score,
     )
