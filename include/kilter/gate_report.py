@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +14,8 @@ from kilter.core.gate.judge import Action, Ruled, Ruling
 from kilter.core.gate.outlook import closest, outlook
 from kilter.core.verdict import Measured, Verdict
 from kilter.holdout import Facts
-from kilter.interval_plot import WIDTH, Axis, axis_over, interval_plot
+from kilter.interval_plot import Axis, axis_over
+from kilter.report_pages import render_page
 from kilter.spec import ModelSpec
 
 JSON_FILE = "gate_report.json"
@@ -92,29 +92,16 @@ def make_report(spec: ModelSpec, facts: Facts, holdout: str, ruling: Ruling) -> 
 
 def render(report: GateReport) -> str:
     """The page: one file without scripts or outside resources; all text is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["number"] = lambda number: f"{number:.4g}"
-    pages.filters["percent"] = lambda share: f"{share * 100:.4g}"
-    pages.filters["time"] = lambda time: f"{time:%-d %B %Y, %H:%M} UTC"
-    return pages.get_template(_TEMPLATE).render(
+    return render_page(
+        _TEMPLATE,
         report=report,
         headline=headline(report),
         consequence=CONSEQUENCES[report.action, report.verdict],
         outlooks=outlooks(report),
         closest=_closest(report),
-        plot=interval_plot,
         forest=lambda figures: forest(figures, report.allowed_slice_loss),
         titles=TITLES,
         block=in_words(report.block) if report.block else None,
-        width=WIDTH,
     )
 
 

@@ -17,7 +17,7 @@ from kilter.core.drift.change import row_errors
 from kilter.core.drift.columns import Comparison
 from kilter.core.drift.data import judge_data_drift
 from kilter.core.drift.detectors import judge_change
-from kilter.core.drift.estimate import Shown, judge_estimate
+from kilter.core.drift.estimate import Shown, hold_back, judge_estimate
 from kilter.core.drift.freshness import Stretch, judge_freshness
 from kilter.core.drift.performance import judge_performance
 from kilter.core.drift.prediction import judge_prediction_drift
@@ -89,15 +89,16 @@ def judge_window(
     features, answers, pages = Comparison(), Comparison(), dict[str, bytes]()
     if reference is not None and window.rows >= drift.minimum_rows:
         features, answers, pages = _compare(window.frame, reference, spec, seed)
+    data_drift = judge_data_drift(features, window.null_shares, window.rows, drift)
     judgements = [
         freshness,
-        judge_data_drift(features, window.null_shares, window.rows, drift),
+        data_drift,
         judge_prediction_drift(answers, window.rows, drift),
         judge_performance(metric, value, reference.baseline if reference else None, window.labelled, drift),
     ]
     if reference is not None:
         judgements += [
-            _judge_estimate(window, reference, spec, seed),
+            hold_back(_judge_estimate(window, reference, spec, seed), data_drift),
             _judge_change(window.frame, reference, spec, seed),
         ]
     return WindowEvidence(tuple(doubt(item, freshness) for item in judgements), value, pages)

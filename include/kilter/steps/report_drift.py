@@ -22,6 +22,8 @@ STEP = StepInfo(
     memoised=False,
 )
 
+PAGE = "report.html"
+
 
 class Inputs(StepModel):
     """A window made by `join_labels`, and the interval it covers."""
@@ -32,7 +34,7 @@ class Inputs(StepModel):
 
 
 class Outputs(StepModel):
-    """The report's key and URI (report.json and Evidently's pages), a page to look at, and its verdict.
+    """The report's key and URI (report.json, report.html and Evidently's pages), the page to look at, and its verdict.
 
     `alert` says that somebody should look, whatever the verdict: the window is empty, truncated or stale, or something could
     not be measured.
@@ -55,6 +57,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     Raises:
         DataError: the window, or a part of the snapshot, was never committed or was altered.
     """
+    from kilter.drift_page import drift_page
     from kilter.stores.windows import read_window
     from kilter.window_evidence import judge_window
 
@@ -71,13 +74,14 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     for judgement in found.judgements:
         context.log.info("%s %s: %s", judgement.name, judgement.verdict, judgement.reason)
     summary = _summary(inputs, window, version, found, context)
-    key = _commit(summary, found.pages, context)
-    _log_to_mlflow(key, summary, found, context)
+    pages = {PAGE: drift_page(spec.name, summary["version"], window, found).encode(), **found.pages}
+    key = _commit(summary, pages, context)
+    _log_to_mlflow(key, summary, pages, found, context)
     context.ledger.record_report(
         model=spec.name, window_start=inputs.start, window_end=inputs.end, key=key, summary=summary
     )
     uri = context.objects.uri(f"{key}/report.json")
-    page = context.objects.uri(f"{key}/drift.html") if "drift.html" in found.pages else uri
+    page = context.objects.uri(f"{key}/{PAGE}")
     context.log.info("report: %s", page)
     if found.alert:
         context.log.warning("alert: %s", found.reason)
@@ -182,7 +186,9 @@ def _commit(summary: dict[str, Any], pages: dict[str, bytes], context: StepConte
     return key
 
 
-def _log_to_mlflow(key: str, summary: dict[str, Any], found: WindowEvidence, context: StepContext) -> None:
+def _log_to_mlflow(
+    key: str, summary: dict[str, Any], pages: dict[str, bytes], found: WindowEvidence, context: StepContext
+) -> None:
     """A run of the model's experiment, beside those of its training."""
     import json
     import tempfile
@@ -207,7 +213,7 @@ def _log_to_mlflow(key: str, summary: dict[str, Any], found: WindowEvidence, con
         metrics=_metrics(summary, found),
     )
     with tempfile.TemporaryDirectory() as folder:
-        for name, page in found.pages.items():
+        for name, page in pages.items():
             (Path(folder) / name).write_bytes(page)
         (Path(folder) / "report.json").write_text(json.dumps(summary, indent=1))
         context.registry.log_report(run, Path(folder))

@@ -96,6 +96,20 @@ def judge_estimate(
     return _judge(metric, found, baseline, rows, spec.drift.allowed_decay)
 
 
+def hold_back(judged: Judgement, data_drift: Judgement) -> Judgement:
+    """The judgement, inconclusive where it passed though the features have drifted.
+
+    Whether scores are still honest is known where the model was tested, and these rows are not from there. A shift may
+    well have taken the meaning of a feature along; an alarm stays one.
+    """
+    if judged.verdict is not Verdict.PASSED or data_drift.verdict is not Verdict.FAILED:
+        return judged
+    reason = (
+        f"features have drifted, so that scores may have ceased to be honest, which no estimate sees: {judged.reason}"
+    )
+    return judged.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
+
+
 def why_not(scores: Array, shown: Shown, strange: float, spec: ModelSpec, seed: int) -> str:
     """Why the scores must not be read as probabilities; empty where they may be."""
     metric, confidence = spec.evaluation.primary, spec.gate.confidence

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.unit.kilter.parts import spec_of
 
-from kilter.core.drift.estimate import Shown, estimate_performance, judge_estimate
+from kilter.core.drift.estimate import Shown, estimate_performance, hold_back, judge_estimate
 from kilter.core.metrics import measure
 from kilter.core.verdict import Judgement, Verdict
 from kilter.spec import ModelSpec
@@ -79,6 +79,15 @@ def test_it_cannot_see_that_the_world_turned_around_under_the_same_features() ->
     labels, scores = sample(1, turned=True)
     assert measure(["brier"], labels, scores)["brier"] > 0.35
     assert judge(scores).verdict is Verdict.PASSED
+
+
+def test_a_pass_is_held_back_where_features_drifted_and_an_alarm_is_not() -> None:
+    calm, alarm = judge(sample(1)[1]), judge(0.5 + (sample(1)[1] - 0.5) / 4)
+    moved = Judgement(name="data_drift", verdict=Verdict.FAILED, reason="heat")
+    still = moved.model_copy(update={"verdict": Verdict.PASSED})
+    assert hold_back(calm, moved).verdict is Verdict.INCONCLUSIVE
+    assert hold_back(calm, still) == calm
+    assert hold_back(alarm, moved) == alarm
 
 
 @pytest.mark.parametrize(
