@@ -58,7 +58,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
     from kilter.core.sanity.probes import probes, unscored
     from kilter.core.sanity.scores import is_score, spread
     from kilter.encoding import encode_labels
-    from kilter.stores.models import encode_frame, losses_of, read_part
+    from kilter.stores.models import encode_frame, loss_of, losses_of, read_part
     from kilter.stores.objects import read_manifest
 
     spec = context.spec
@@ -71,7 +71,7 @@ def _measure(holdout: Holdout, model: Model, context: StepContext) -> Evidence:
     wrong = np.flatnonzero(~is_score(holdout.candidate, spec.task))
     labels = encode_labels(validation[spec.label.column], spec.label.classes)
     manifest = read_manifest(context.objects, holdout.facts.model)
-    loss = manifest.facts.get("loss", "log_loss")
+    loss = loss_of(manifest)
     return Evidence(
         rows=len(holdout.labels),
         task=spec.task,

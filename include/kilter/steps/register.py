@@ -71,7 +71,7 @@ def _tell_ledger(retraining: str, version: int, context: StepContext) -> None:
 
 def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> PipelineRun:
     from kilter.core.metrics import Evaluation
-    from kilter.stores.models import losses_of
+    from kilter.stores.models import loss_of, losses_of
     from kilter.stores.objects import read_file, read_manifest
     from kilter.stores.registry import PipelineRun
 
@@ -85,6 +85,7 @@ def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> Pipe
         name=context.run.run_id,
         parameters={
             "trainer": model.facts["trainer"],
+            "loss": loss_of(model),
             "seed": training.seed,
             "rounds": training.rounds,
             "early_stopping": training.early_stopping,

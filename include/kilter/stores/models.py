@@ -37,7 +37,7 @@ def save_model(
 ) -> Manifest:
     """Commit a trained model under its digest, with its rounds, its losses and the facts of its training.
 
-    `facts` names at least the `trainer`, by which the model is loaded again.
+    `facts` names at least the `trainer`, by which the model is loaded again, and the `loss` that it made small.
     """
     files = {**trained.files, SIGNATURE_FILE: signature.model_dump_json(indent=1).encode()}
     return commit_dataset(
@@ -55,6 +55,12 @@ def load_model(objects: ObjectStore, key: str) -> Model:
     files = {name: read_file(objects, manifest, name) for name in manifest.files}
     signature = Signature.model_validate_json(files[SIGNATURE_FILE])
     return Model(signature, trainer(manifest.facts["trainer"]).load(files))
+
+
+def loss_of(model: Manifest) -> str:
+    """The metric that a model's training made small; those of before there were tasks say none: theirs is log loss."""
+    found: str = model.facts.get("loss", "log_loss")
+    return found
 
 
 def losses_of(model: Manifest) -> tuple[float, ...]:

@@ -69,6 +69,7 @@ OF_TASK = {
         "task: binary": "task: multiclass",
         "column: slow,": "column: pace, classes: [quick, usual, slow],",
         "[roc_auc], block": "[accuracy, log_loss, brier, macro_f1], slices: [zone], block",
+        "gate: {": "watch: {minimum_rows: 100}\ngate: {",
         "{roc_auc: 0.5}": "{accuracy: 0.5, log_loss: 1, brier: 0.6, macro_f1: 0.5}, slices: {minimum_rows: 50}, "
         "against_champion: {minimum_rows: 100}",
         **_SHORT,
@@ -210,7 +211,7 @@ class Rides:
         trained = trainer("xgboost").train(
             parts["train"], parts["validation"], signature, spec.training, loss, "cpu", logging.getLogger("test")
         )
-        saved = save_model(self.objects, "rides", trained, signature, {"trainer": "xgboost"})
+        saved = save_model(self.objects, "rides", trained, signature, {"trainer": "xgboost", "loss": loss})
         run = {
             **{key: {} for key in ("parameters", "metrics", "tags")},
             **dict.fromkeys(("dataset", "dataset_digest", "evaluation"), ""),
