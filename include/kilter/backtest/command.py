@@ -64,6 +64,8 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
 
     history = _history(options, settings)
     if options.initial is not None:
+        if options.initial < 1:
+            raise InputError(f"--initial: got {options.initial}, expected 1 or more")
         history = replace(history, initial=options.initial)
     if options.every < 1:
         raise InputError(f"--every: got {options.every}, expected 1 or more")

@@ -9,19 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kilter.backtest.history import History
+from kilter.core.record import guess_loss
 from kilter.errors import DataError, InputError
-from kilter.spec import METRICS, ModelSpec, Task
+from kilter.spec import IN_LABEL_UNITS, LOWER_IS_BETTER, METRICS, ModelSpec, Task
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 WINDOWS = 40
+_FEWEST_WINDOWS = 4
 _FEWEST_ROWS = 20
 """Of a window."""
 _MOST_CLASSES = 20
 """Distinct whole numbers that are still taken for classes."""
+_MOST_NAMES = 200
+"""Classes: each is a tree more in every round of a training."""
 _MOST_CATEGORIES = 200
 """Of a column of text; rarer ones count as missing."""
+_ALLOWED = 0.01
+"""Of a guess's loss: what the gate allows a candidate to lose, where the metric is in the label's unit."""
+_LARGEST = float(np.finfo(np.float32).max)
 _DAY = timedelta(days=1)
 _BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -31,35 +39,41 @@ def read_stream(
 ) -> History:
     """Read a stream, and cut it into windows of equally many rows, of which the first tenth trains the first model.
 
-    Numbers, truth values and times are numeric features, everything else is categorical, by the categories in the file.
-    Rows of one time keep their order in the file. A label is known at the end of its window. For the arbiter a window counts
+    Numbers, truth values, times and spans of time are numeric features, everything else is categorical, by the categories in
+    the file; infinite numbers and those beyond float32 count as missing. Text in the column of time is read as numbers or as
+    ISO 8601. Rows of one time keep their order in the file. A label is known at the end of its window. For the arbiter a window counts
     as a day, so that `cooldown: 4d` in a policy means four windows.
 
     Args:
-        task: default by the label: text, truth values and up to 20 distinct whole numbers are classes.
+        task: default by the label: text, truth values, two values of any kind and up to 20 distinct whole numbers are classes.
         metric: the primary one; default accuracy, or MAE for a regression.
-        windows: default 40, or fewer so that each has 20 rows.
+        windows: 4 or more; default 40, or fewer so that each has 20 rows.
 
     Raises:
-        InputError: there is no such file, column, task or metric.
-        DataError: no Parquet, a time is missing, the label has one value only, or too few rows.
+        InputError: there is no such file, column, task or metric, the task does not fit the label, or too few windows.
+        DataError: no Parquet, a time is missing or not to be read, the label has one value only, too many classes, or is
+            infinite, or too few rows.
     """
+    if windows is not None and windows < _FEWEST_WINDOWS:
+        raise InputError(f"--windows: got {windows}, expected {_FEWEST_WINDOWS} or more")
+    if label == time:
+        raise InputError(f"--label and --time: got '{label}' for both: name two columns")
     frame = _read(file)
     for option, column in (("--label", label), ("--time", time)):
         if column not in frame:
-            raise InputError(f"{option}: {file} has no column '{column}'; it has: {', '.join(map(str, frame.columns))}")
+            raise InputError(f"{option}: {file} has no column '{column}'; it has: {', '.join(frame.columns)}")
+    frame[time] = _times(frame[time], file)
     if frame[time].isna().any():
         raise DataError(
             f"{file}: {int(frame[time].isna().sum())} rows have no '{time}': remove them or give them a time"
         )
     frame = frame[frame[label].notna()].sort_values(time, kind="stable", ignore_index=True)
     count = windows or min(WINDOWS, len(frame) // _FEWEST_ROWS)
-    if count < 4 or len(frame) < count * 2:
-        raise DataError(
-            f"{file}: {len(frame)} rows with a label, too few for {max(count, 4)} windows: bring a longer history"
-        )
-    chosen = task or _task(frame[label])
-    spec = _spec(frame.drop(columns=[label, time]), chosen, _classes(frame[label], chosen), metric, file)
+    if count < _FEWEST_WINDOWS or len(frame) < count * 2:
+        fewest = max(count, _FEWEST_WINDOWS)
+        raise DataError(f"{file}: {len(frame)} rows with a label, too few for {fewest} windows: bring a longer history")
+    chosen = _task(frame[label], task)
+    spec = _spec(frame.drop(columns=[label, time]), chosen, frame[label], metric, file)
     edges = np.linspace(0, len(frame), count + 1).astype(int)
     spans = [(_BEGIN + place * _DAY, _BEGIN + (place + 1) * _DAY) for place in range(count)]
     place = np.repeat(np.arange(count), np.diff(edges))
@@ -79,18 +93,52 @@ def read_stream(
 
 
 def _read(file: Path) -> pd.DataFrame:
-    import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        return pd.read_parquet(file)
+        table = pq.read_table(file)
     except FileNotFoundError:
         raise InputError(f"--data: there is no file {file}") from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"--data: {file} cannot be read as Parquet: {error}") from error
+    plain = table.cast(pa.schema([field.with_type(_plain(field.type)) for field in table.schema]))
+    # Pandas keeps its index, and how it wrote the names of columns, beside the columns: here all are columns, by their names.
+    return plain.replace_schema_metadata(None).to_pandas()
 
 
-def _task(labels: pd.Series[Any]) -> Task:
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """What pandas would hold as objects though it is a number or a time."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(kind):
+        return pa.float64()
+    if pa.types.is_date(kind):
+        return pa.timestamp("ms")
+    return pa.int64() if pa.types.is_duration(kind) else kind
+
+
+def _times(times: pd.Series[Any], file: Path) -> pd.Series[Any]:
+    """Times in the order that they mean: the text '10' comes after '9'."""
+    import pandas as pd
+
+    if not pd.api.types.is_object_dtype(times) and not pd.api.types.is_string_dtype(times):
+        return times
+    try:
+        return pd.to_numeric(times)
+    except (ValueError, TypeError):
+        pass
+    try:
+        return pd.to_datetime(times, format="ISO8601", utc=True)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{file}: '{times.name}' holds text that is neither a number nor ISO 8601, such as 2013-03-01T12:00: "
+            f"{str(error).partition(', at position')[0]}"
+        ) from None
+
+
+def _task(labels: pd.Series[Any], wanted: Task | None) -> Task:
+    """The task that the values allow, or the wanted one if they do."""
     import pandas as pd
 
     values = pd.unique(labels)
@@ -98,11 +146,32 @@ def _task(labels: pd.Series[Any]) -> Task:
         raise DataError(
             f"the label '{labels.name}' is {values[0] if len(values) else 'missing'} in every row: nothing to learn"
         )
+    numeric = pd.api.types.is_numeric_dtype(labels)
+    if numeric and not np.isfinite(labels.astype(float)).all():
+        raise DataError(f"the label '{labels.name}' is infinite in some rows: remove them")
+    task = wanted or _usual_task(labels, len(values))
+    if task == "regression" and not numeric:
+        raise InputError(
+            f"--task: got regression, but the label '{labels.name}' is {values[0]!r}: name a column of numbers"
+        )
+    if task == "binary" and len(values) != 2:
+        raise InputError(
+            f"--task: got binary, but the label '{labels.name}' has {len(values)} distinct values: leave the option out"
+        )
+    if task == "multiclass" and len(values) > _MOST_NAMES:
+        raise DataError(
+            f"the label '{labels.name}' has {len(values)} distinct values, expected {_MOST_NAMES} classes at most: join some"
+        )
+    return task
+
+
+def _usual_task(labels: pd.Series[Any], values: int) -> Task:
+    import pandas as pd
+
     numeric = pd.api.types.is_numeric_dtype(labels) and not pd.api.types.is_bool_dtype(labels)
-    whole = not numeric or bool((labels % 1 == 0).all())
-    if numeric and (not whole or len(values) > _MOST_CLASSES):
-        return "regression"
-    return "binary" if len(values) == 2 else "multiclass"
+    if values == 2:
+        return "binary"
+    return "regression" if numeric and (values > _MOST_CLASSES or not (labels % 1 == 0).all()) else "multiclass"
 
 
 def _classes(labels: pd.Series[Any], task: Task) -> tuple[str, ...]:
@@ -116,7 +185,9 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 def _text(value: Any) -> str:
     """A class's name; 1.0 and 1 are one class."""
-    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+    return (
+        str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value) or "(empty)"
+    )
 
 
 def _labels(labels: pd.Series[Any], task: Task) -> Any:
@@ -137,9 +208,11 @@ def _features(frame: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
         if feature.categories:
             columns[feature.name] = values.map(str, na_action="ignore").astype(object)
         elif pd.api.types.is_datetime64_any_dtype(values):
-            columns[feature.name] = values.to_numpy("datetime64[s]").astype("float64")
+            seconds = values.to_numpy("datetime64[s]").astype("float64")
+            columns[feature.name] = np.where(values.isna(), np.nan, seconds)
         else:
-            columns[feature.name] = values.astype("float64")
+            numbers = values.astype("float64")
+            columns[feature.name] = numbers.where(numbers.abs() <= _LARGEST)
     return pd.DataFrame(columns)
 
 
@@ -155,7 +228,13 @@ def _feature(place: int, values: pd.Series[Any]) -> dict[str, Any]:
     return {"name": name, "kind": "categorical", "categories": sorted(most)}
 
 
-def _spec(features: pd.DataFrame, task: Task, classes: tuple[str, ...], metric: str | None, file: Path) -> ModelSpec:
+def _allowed(primary: str, labels: pd.Series[Any]) -> float:
+    """How much a candidate may lose, in the label's unit."""
+    guess = guess_loss("regression", primary, labels.to_numpy(float))
+    return _ALLOWED * (guess if primary == "mae" else guess**0.5)
+
+
+def _spec(features: pd.DataFrame, task: Task, labels: pd.Series[Any], metric: str | None, file: Path) -> ModelSpec:
     primary = metric or ("mae" if task == "regression" else "accuracy")
     if primary not in METRICS[task]:
         raise InputError(f"--metric: got {primary}; of a {task} model there are: {', '.join(METRICS[task])}")
@@ -163,7 +242,8 @@ def _spec(features: pd.DataFrame, task: Task, classes: tuple[str, ...], metric: 
         raise DataError(f"{file}: there is no column beside label and time, so nothing to learn from")
     label: dict[str, Any] = {"column": "label", "timestamp": "label_known", "delay": "0s"}
     if task == "multiclass":
-        label["classes"] = classes
+        label["classes"] = _classes(labels, task)
+    allowed = {"allowed_regression": _allowed(primary, labels)} if primary in IN_LABEL_UNITS else {}
     return ModelSpec.model_validate(
         {
             "name": "stream",
@@ -188,10 +268,12 @@ def _spec(features: pd.DataFrame, task: Task, classes: tuple[str, ...], metric: 
             },
             "evaluation": {"metrics": [primary], "block": "0s"},
             "gate": {
-                "thresholds": {primary: 0.0 if primary not in ("mae", "rmse", "log_loss", "brier") else 1.0},
-                "against_champion": {"minimum_rows": 30},
+                "thresholds": {primary: 1.0 if primary in LOWER_IS_BETTER else 0.0},
+                "against_champion": {"minimum_rows": 30, **allowed},
                 "inconclusive": "approve",
             },
+            "watch": allowed,
+            "drift": {"allowed_decay": allowed["allowed_regression"]} if allowed else {},
             "arbiter": {"cooldown": "4d", "saved": 3, "minimum_new_labels": 1},
         }
     )
