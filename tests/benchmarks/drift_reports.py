@@ -3,13 +3,14 @@
     .venv/bin/python tests/benchmarks/drift_reports.py
     .venv/bin/python tests/benchmarks/drift_reports.py --parts agreement --streams 20
 
-Four parts, each by itself with `--parts`:
+Five parts, each by itself with `--parts`:
 
 - `cost`: windows of 100,000 and of 10,000,000 rows, 10 numeric columns, labels and scores, from the committed window to all
   judgements and pages, in turns. Beside it what drawing the sample adds to `join_labels`, and Evidently on all rows.
 - `agreement`: columns with a known drift, 1,000,000 rows a side. How often do `drift.sample` rows of each side give the
   verdict that all rows give, by Evidently's own functions?
 - `detectors`: river's import and rows a second; false alarms, and the delay and place of a known change.
+- `estimates`: how often the interval of an estimate without labels holds what labels then show.
 - `known`: shifts of `factory_line` before and after its change of recipe: all judgements beside the truth.
 
 Needs no service. The last line is one JSON object.
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from drift_estimates import coverage, show_coverage
 from drift_known import known, show_known
 from gate_alone import console
 from rich.table import Table
@@ -217,14 +219,16 @@ def detectors(streams: int) -> dict[str, Any]:
     """River's price, false alarms on 20,000 rows, and what becomes of a change of known size after 10,000."""
     found: dict[str, Any] = {"import_seconds": _import_seconds(), "ways": {}}
     for name, changes in (("ADWIN", adwin.changes), ("Page-Hinkley", page_hinkley.changes)):
+        changes(_errors(0, 100))  # river is imported on first use
+        stream = _errors(0, FULL // 10)
         begun = time.perf_counter()
-        changes(_errors(0, FULL // 10))
+        changes(stream)
         speed = FULL / 10 / (time.perf_counter() - begun)
         alarms = sum(bool(changes(_errors(seed, 20_000))) for seed in range(streams))
         way: dict[str, Any] = {"rows_a_second": speed, "false_alarms": alarms, "streams": streams, "changes": []}
         for size in (0.1, 0.25, 0.5, 1.0):
             seen = [changes(_errors(1000 + seed, 20_000, size)) for seed in range(streams)]
-            first = [next((item for item in stream if item.seen >= 10_000), None) for stream in seen]
+            first = [next((item for item in found_in if item.seen >= 10_000), None) for found_in in seen]
             known = [item for item in first if item is not None]
             way["changes"].append(
                 {
@@ -278,10 +282,15 @@ def show_detectors(found: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("cost", "agreement", "detectors", "known")
+    parts = ("cost", "agreement", "detectors", "estimates", "known")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="default: all")
     parser.add_argument("--repeats", type=int, default=5, help="cost: reports of each window (default %(default)s)")
-    parser.add_argument("--streams", type=int, default=50, help="agreement, detectors: streams (default %(default)s)")
+    parser.add_argument(
+        "--streams",
+        type=int,
+        default=50,
+        help="agreement, detectors: streams; estimates: a third of the windows (default %(default)s)",
+    )
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     for part in options.parts:
@@ -290,6 +299,8 @@ def main() -> None:
             show_cost(figures.setdefault(part, cost(options.repeats)))
         elif part == "agreement":
             show_agreement(figures.setdefault(part, agreement(options.streams)))
+        elif part == "estimates":
+            show_coverage(figures.setdefault(part, coverage(3 * options.streams)))
         elif part == "known":
             show_known(figures.setdefault(part, known()))
         else:
