@@ -15,19 +15,20 @@ from pydantic import BeforeValidator, Field
 from kilter.environment import environment_digest
 from kilter.errors import InputError
 from kilter.labelled_rows import reach
+from kilter.live_record import CHAMPION, CHANGED
+from kilter.returning import evidence_of
 from kilter.spec import UtcTime
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import RowMapping
 
-    from kilter.core.arbiter import Decision, Evidence, Rival, Trigger, Wish
-    from kilter.core.verdict import Judgement
+    from kilter.core.arbiter import Decision, Evidence, Trigger, Wish
     from kilter.stores.deciding import Deciding
     from kilter.stores.registry import ModelVersion
 
 STEP = StepInfo(
-    stores=frozenset({"objects", "ledger", "registry"}),
+    stores=frozenset({"objects", "features", "ledger", "registry"}),
     reads=("arbiter", "drift", "evaluation", "features", "gate", "label"),
     memoised=False,
 )
@@ -78,13 +79,13 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     name = context.spec.name
     if not (inputs.report or inputs.wish or context.ledger.batches(name, verdict="passed")):
         return Outputs(decision=None, action="wait", reason="no data was ever ingested", event_time=None)
-    trigger, known = _known(inputs, context)
+    trigger, known, noted = _known(inputs, context)
     with context.ledger.deciding(name) as deciding:
         row = deciding.taken(trigger) or (None if inputs.report or inputs.wish else _told_before(known, deciding))
         if row is None:
             evidence = _with_past(known, deciding, context)
             decision = decide(evidence, context.spec.arbiter)
-            row = deciding.record(longest(context.spec), trigger=trigger, **_row(decision, evidence, deciding))
+            row = deciding.record(longest(context.spec), trigger=trigger, **_row(decision, evidence, noted, deciding))
     context.log.info("decision %d at %s: %s: %s", row["id"], row["event_time"], row["action"], row["reason"])
     if row["alert"]:
         context.log.warning("alert: %s", row["reason"])
@@ -101,31 +102,38 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     )
 
 
-def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence]:
-    """What triggers the decision, as the ledger knows it, and the evidence without what others may change meanwhile."""
+def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence, dict[str, Any]]:
+    """What triggers the decision, as the ledger knows it, and the evidence without what others may change meanwhile.
+
+    Besides, what later decisions want to know of this one: the champion, and since when the world is another.
+    """
     from kilter.core.arbiter import Evidence
 
-    spec = context.spec
+    spec, run = context.spec, context.run
+    report = context.ledger.report(spec.name, inputs.report) if inputs.report else None
+    now = reach(spec, context.ledger) if report is None else report["window_end"]
     versions = context.registry.versions(spec.name)
-    always: dict[str, Any] = {
-        "trainings": tuple(sorted(_trained(versions, context))),
-        "trained_labels": _rows_of(versions[-1], context) if versions else 0,
-        "in_vain": _in_vain(versions, context),
+    cause = _cause(versions, now, context)
+    trigger: Trigger = "person" if inputs.wish else cause or ("new_data" if report is None else "drift")
+    found = evidence_of(report, now, context)
+    evidence = Evidence(
+        event_time=now,
+        trigger=trigger,
+        wish=_wish(inputs, context) if inputs.wish else None,
+        judgements=found.judgements,
+        rivals=found.rivals,
+        scope=found.scope,
+        trained_labels=found.trained_labels or (_rows_of(versions[-1], context) if versions else 0),
+        trainings=tuple(sorted(_trained(versions, context))),
+        in_vain=max(found.in_vain, _in_vain(versions, context)),
+    )
+    names = {
+        "person": f"person: {run.dag_id} {run.run_id}" + (f" at {datetime.now()}" if run.run_id == "manual" else ""),
+        "report": str(inputs.report),
     }
-    if inputs.wish:
-        now = reach(spec, context.ledger)
-        run, by_hand = context.run, f" at {datetime.now().isoformat()}" if context.run.run_id == "manual" else ""
-        evidence = Evidence(event_time=now, trigger="person", wish=_wish(inputs, context), **always)
-        return f"person: {run.dag_id} {run.run_id}{by_hand}", evidence
-    if inputs.report is None:
-        now = reach(spec, context.ledger)
-        evidence = Evidence(event_time=now, trigger=_cause(versions, now, context) or "new_data", **always)
-        return f"{evidence.trigger} by {now.isoformat()} in environment {environment_digest()[:12]}", evidence
-    report = context.ledger.report(spec.name, inputs.report)
-    now = report["window_end"]
-    judgements, rivals = _of_report(report, context)
-    trigger = _cause(versions, now, context) or "drift"
-    return inputs.report, Evidence(event_time=now, trigger=trigger, judgements=judgements, rivals=rivals, **always)
+    known = f"{trigger} by {now.isoformat()} in environment {environment_digest()[:12]}"
+    named = names["person"] if inputs.wish else names["report"] if inputs.report else known
+    return named, evidence, {CHAMPION: found.champion, CHANGED: found.changed and found.changed.isoformat()}
 
 
 def _told_before(known: Evidence, deciding: Deciding) -> RowMapping | None:
@@ -156,57 +164,6 @@ def _wish(inputs: Inputs, context: StepContext) -> Wish:
     return Wish(action=inputs.wish, version=version, reason=inputs.reason or "no reason given")  # type: ignore[arg-type]
 
 
-def _of_report(report: RowMapping, context: StepContext) -> tuple[tuple[Judgement, ...], tuple[Rival, ...]]:
-    """What a report says of the champion, and who could come back; nothing where another version served its window.
-
-    Rivals are looked at only when something is wrong: looked at every window, one would seem better by chance some day.
-    """
-    from kilter.core.verdict import Judgement, Verdict
-
-    name, summary = context.spec.name, report["summary"]
-    champion = context.registry.champion(name)
-    if champion is not None and summary["version"] not in (None, champion):
-        context.log.info(
-            "version %s served most of this window, and version %d is the champion since: it tells nothing of that one",
-            summary["version"], champion,
-        )  # fmt: skip
-        return (), ()
-    judgements = tuple(Judgement.model_validate(item) for item in summary["judgements"])
-    if champion is None or all(item.verdict is not Verdict.FAILED for item in judgements):
-        return judgements, ()
-    return judgements, _rivals(report, champion, context)
-
-
-def _rivals(report: RowMapping, champion: int, context: StepContext) -> tuple[Rival, ...]:
-    from kilter.returning import rivals
-    from kilter.stores.windows import read_window
-
-    tried = _came_back_in_vain(report["window_end"], context)
-    versions = [item for item in context.ledger.champions(context.spec.name) if item not in (champion, *tried)]
-    for version in tried:
-        context.log.info("version %d was brought back and had to go again: not tried again so soon", version)
-    if not versions:
-        return ()
-    window = read_window(context.objects, context.spec, report["summary"]["window"])
-    found = rivals(window, champion, versions, context)
-    for rival in found:
-        context.log.info("version %d by %s: %s: %s", rival.version, rival.basis, rival.verdict, rival.reason)
-    return found
-
-
-def _came_back_in_vain(now: datetime, context: StepContext) -> set[int]:
-    """Versions that were brought back within the last cooldown and rolled back: who tries them again goes to and fro."""
-    name, ledger = context.spec.name, context.ledger
-    lately = {
-        row["id"]
-        for row in ledger.decisions(name)
-        if row["action"] == "redeploy" and now - row["event_time"] <= context.spec.arbiter.cooldown
-    }
-    return {
-        row["candidate"] for row in ledger.rollouts(name) if row["decision"] in lately and row["state"] == "rolled_back"
-    }
-
-
 def _cause(versions: Sequence[ModelVersion], now: datetime, context: StepContext) -> Trigger | None:
     """Whether the environment changed since the newest version was trained, or the schedule asks for a training."""
     if not versions:
@@ -235,14 +192,14 @@ def _with_past(known: Evidence, deciding: Deciding, context: StepContext) -> Evi
     )
 
 
-def _row(decision: Decision, evidence: Evidence, deciding: Deciding) -> dict[str, Any]:
+def _row(decision: Decision, evidence: Evidence, noted: dict[str, Any], deciding: Deciding) -> dict[str, Any]:
     """The decision as the ledger keeps it, with the retraining that it was folded into."""
     under_way = deciding.retraining()
     return {
         "action": decision.action,
         "reason": decision.reason,
         # Through JSON's text: only there a number that is none becomes what a database takes.
-        "evidence": json.loads(evidence.model_dump_json()),
+        "evidence": json.loads(evidence.model_dump_json()) | noted,
         "event_time": evidence.event_time,
         "version": decision.version,
         "scope": decision.scope and decision.scope.model_dump(mode="json"),

@@ -13,6 +13,7 @@ from kilter.errors import SpecError
 from kilter.serving.log_record import Record, Version
 from kilter.serving.log_table import to_table
 from kilter.spec import CHECKS, RESERVED, load_spec, model_folders
+from kilter.step import load_step, step_names
 from kilter.stores.features import CREATED
 
 FLIGHTS = Path(__file__).parents[3] / "include" / "models" / "flight_delay"
@@ -359,3 +360,40 @@ def test_the_digest_depends_only_on_the_sections_asked_for(tmp_path: Path) -> No
     assert spec.digest("training") == other.digest("training")
     assert spec.digest("canary") != other.digest("canary")
     assert spec.digest() != other.digest()
+
+
+def test_a_return_goes_by_the_last_two_weights_and_compares_no_scores(tmp_path: Path) -> None:
+    canary = load_spec(changed(tmp_path, lambda spec: spec["canary"].update(weights=[5, 20, 60, 100]))).canary
+    assert canary.of_a_return.weights == (60, 100)
+    assert canary.of_a_return.allowed_score_shift is None
+    assert canary.of_a_return.allowed_error_rate == canary.allowed_error_rate
+
+
+@pytest.mark.parametrize("weights", [[30, 100], [100, 50], [50], []])
+def test_a_return_takes_only_steps_that_there_are(tmp_path: Path, weights: list[int]) -> None:
+    told = refusal(tmp_path, lambda spec: spec["canary"].update(weights=[10, 50, 100], fast={"weights": weights}))
+    assert f"fast.weights {weights} must be some of weights [10, 50, 100], rise and end with 100" in told
+
+
+@pytest.mark.parametrize(
+    ("channel", "words"),
+    [
+        ({"kind": "smtp", "connection": "mail"}, "smtp needs 'to: [name@example.org]'"),
+        ({"kind": "slack", "connection": "chat", "to": ["a@example.org"]}, "kind slack with 1 addresses"),
+        ({"kind": "webhook", "connection": "a b"}, "notify.channels.0.connection: got 'a b'"),
+        ({"kind": "webhook", "connection": "hook", "events": []}, "notify.channels.0.events"),
+        ({"kind": "webhook", "connection": "hook", "events": ["alert", "alert"]}, "alert listed twice"),
+        ({"kind": "pager", "connection": "hook"}, "notify.channels.0.kind: got 'pager'"),
+        ({"kind": "webhook", "connection": "hook", "url": "https://x"}, "url: unknown key"),
+    ],
+)
+def test_a_channel_that_reaches_nobody_is_refused(tmp_path: Path, channel: dict[str, Any], words: str) -> None:
+    assert words in refusal(tmp_path, lambda spec: spec.update(notify={"channels": [channel]}))
+
+
+def test_who_is_told_changes_no_steps_result(tmp_path: Path) -> None:
+    channel = {"kind": "webhook", "connection": "hook"}
+    spec = load_spec(changed(tmp_path, lambda content: content.update(notify={"channels": [channel]})))
+    assert len(spec.notify.channels[0].events) == 6
+    sections = {name for step in step_names() for name in load_step(step).STEP.reads}
+    assert "notify" not in sections

@@ -165,12 +165,15 @@ class Rides:
 
     def act(self, step: str, **inputs: Any) -> Any:
         """Run a step with the fake registry; returns its outputs."""
-        module = load_step(step)
+        return load_step(step).run(parse_inputs(step, inputs), self.context(step))
+
+    def context(self, step: str) -> StepContext:
+        """What a step gets, with the fake registry."""
         spec = load_spec(self.folder)
         stores = Stores(self.settings, spec)
         stores.__dict__["registry"] = self.registry
-        context = StepContext(spec, self.folder, stores, module.STEP, RunInfo(dag_id="rides.test", run_id=self.run_id))
-        return module.run(parse_inputs(step, inputs), context)
+        run = RunInfo(dag_id="rides.test", run_id=self.run_id)
+        return StepContext(spec, self.folder, stores, load_step(step).STEP, run)
 
     def train(self, day: int) -> Any:
         """Freeze what is known at the start of a day, train on it and register the candidate."""
