@@ -84,4 +84,4 @@ class TurnTrigger(LedgerTrigger):
 
     def find(self, ledger: Ledger) -> str | None:
         facts = self.facts
-        return None if ledger.in_the_way(facts["model"], facts["version"], facts["fast"]) else "free"
+        return None if ledger.in_the_way(facts["model"], facts["version"], facts.get("fast", False)) else "free"
