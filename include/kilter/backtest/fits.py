@@ -20,6 +20,7 @@ from kilter.core.metrics import loss_metric
 from kilter.core.record import guess_loss, row_losses
 from kilter.core.splits import split_by_time
 from kilter.environment import environment_digest
+from kilter.errors import DataError
 from kilter.trainers import Part, trainer
 
 Scores = npt.NDArray[np.float32]
@@ -69,6 +70,11 @@ class Fits:
             InputError: the trainer refuses a parameter.
         """
         rows = self.history.rows(windows, now)
+        if not len(rows):
+            raise DataError(
+                f"no labelled row was known in the windows {', '.join(map(str, windows))} when window {now} ended: "
+                "take a longer history, or more windows a training"
+            )
         key = self._key(rows)
         if key not in self._made:
             self._made[key] = self._load(key, windows) or self._train(key, windows, rows)

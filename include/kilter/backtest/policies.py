@@ -74,9 +74,12 @@ def read_policy(file: Path, spec: ModelSpec) -> Arbitrated:
         raise SpecError(
             f"{file}: got {found}; a policy file has the sections {', '.join(SECTIONS)} of model.yaml: remove the rest"
         )
-    whole: dict[str, Any] = spec.model_dump(mode="python")
+    # What the spec leaves at its default was not said, and some sections refuse what is said in vain.
+    whole: dict[str, Any] = spec.model_dump(exclude_unset=True)
     for section, keys in content.items():
-        whole[section] = {**getattr(spec, section).model_dump(exclude_unset=True), **(keys or {})}
+        if not isinstance(keys, dict | None):
+            raise SpecError(f"{file}: {section}: got {keys!r}, expected a mapping of keys, as in model.yaml")
+        whole[section] = {**whole.get(section, {}), **(keys or {})}
     try:
         return Arbitrated(file.stem, ModelSpec.model_validate(whole))
     except ValidationError as error:

@@ -17,6 +17,7 @@ from kilter.core.record import Learner, Past, Record
 from kilter.core.scope import Kind
 from kilter.core.track_record import rivals
 from kilter.core.worth import in_vain, worth
+from kilter.errors import DataError
 from kilter.spec import ModelSpec
 
 Progress = Callable[[], None]
@@ -95,7 +96,11 @@ def _by_rule(policy: Yardstick, run: Replayed, mind: _Mind, fits: Fits, window: 
     if not due:
         return Step(window, answered, "wait", "nothing", "not due")
     first = 0 if policy.last is None else max(0, window + 1 - policy.last)
-    mind.champion = run.add(fits.fit(range(first, window + 1), window), "all" if policy.last is None else "recent")
+    try:
+        fit = fits.fit(range(first, window + 1), window)
+    except DataError as error:  # such as labels that come later than a window lasts
+        return Step(window, answered, "wait", "nothing", f"due, but {error}")
+    mind.champion = run.add(fit, "all" if policy.last is None else "recent")
     run.trainings.append(Past(window, mind.champion, answered, False))
     return Step(window, answered, "retrain", "promoted", policy.name, mind.champion)
 
