@@ -71,26 +71,20 @@ def _by_record(
     record: Record | None, champion: int, judged: tuple[Judgement, ...], now: datetime, context: StepContext
 ) -> Found:
     """What follows from the losses of all champions on all windows, by the same code as in a backtest."""
-    from kilter.core.choose_scope import choose_scope
-    from kilter.core.decay import decay
-    from kilter.core.track_record import rivals
-    from kilter.core.worth import in_vain, worth
+    from kilter.core.examine import examine
 
     if record is None:
         return Found(champion=champion, judgements=judged)
-    decayed = decay(record.learner(champion), record, max(record.since, record.changed) or None)
-    scope, windows = choose_scope(record, decayed)
-    told = [item for item in (decayed.judgement, worth(record, context.spec.arbiter)) if _says(item)]
+    told = examine(record, context.spec.arbiter, any(item.verdict is Verdict.FAILED for item in judged))
     fresh = record.spans[record.now][1] == now and len(record.labels[-1]) >= context.spec.drift.minimum_rows
-    newest = max(item.learned for item in record.learners)
     return Found(
         champion=champion,
-        judgements=(*judged, *told),
-        rivals=rivals(record) if fresh else (),
-        scope=scope,
-        trained_labels=record.rows([place for place in windows if place <= newest]),
-        in_vain=in_vain(record),
-        changed=None if decayed.changed is None else record.spans[decayed.changed][0],
+        judgements=(*judged, *(item for item in told.judgements if _says(item))),
+        rivals=told.rivals if fresh else (),
+        scope=told.scope,
+        trained_labels=told.trained_labels,
+        in_vain=told.in_vain,
+        changed=None if told.changed is None else record.spans[told.changed][0],
     )
 
 

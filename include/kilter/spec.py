@@ -576,6 +576,9 @@ class Arbiter(Section):
     cooldown: Annotated[Duration, Field(description="one training is earned in each")] = timedelta(days=30)
     saved: Annotated[Integer, Field(ge=1, le=100, description="trainings earned and kept; 1 is a plain cooldown")] = 1
     minimum_new_labels: Annotated[Integer, Field(ge=0)] = 1000
+    bring_back: Annotated[Flag, Field(description="whether earlier models may come back without a person's word")] = (
+        True
+    )
     growth: Annotated[
         Number | None, Field(gt=1, description="labels that grew so many times are worth a training; null: never")
     ] = 2.0

@@ -28,7 +28,7 @@ def test_it_says_first_in_which_runtime_steps_run_and_why(demo: Demo) -> None:
 def test_quality_decayed_once_and_that_led_to_one_retraining(demo: Demo) -> None:
     decisions = demo.summary["decisions"]
     assert [row["action"] for row in decisions] == ["wait", "retrain"]
-    assert "quality decayed: roc_auc" in decisions[1]["reason"]
+    assert "quality decayed: loss of version 1" in decisions[1]["reason"]
 
 
 def test_the_retrained_model_is_the_champion_and_the_first_one_its_predecessor(demo: Demo) -> None:

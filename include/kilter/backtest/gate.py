@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from kilter.backtest.fits import Fit, Fits
 from kilter.core.gate import against_champion
@@ -16,15 +17,22 @@ from kilter.spec import ModelSpec
 Admission = Literal["promoted", "held", "rejected"]
 
 
-def admits(candidate: Fit, champion: Fit, fits: Fits, spec: ModelSpec) -> Admission:
+def admits(
+    candidate: Fit, champion: Fit, fits: Fits, spec: ModelSpec, later: npt.NDArray[np.int64] | None = None
+) -> Admission:
     """Compare both on the rows of the candidate's test part that the champion did not learn from, by `gate.against_champion`.
+
+    Args:
+        later: places of rows with labels that came after the training; default none.
 
     What is inconclusive follows `gate.inconclusive`; where a person would be asked, the candidate is held.
     """
     history = fits.history
     first = history.edges[champion.windows[-1] + 1]
     rows = np.union1d(candidate.test[candidate.test >= first], np.intersect1d(candidate.test, champion.test))
-    times = history.frame[spec.timestamp].to_numpy()[rows]
+    if later is not None:
+        rows = np.union1d(rows, later)
+    times = history.frame[spec.timestamp].iloc[rows].to_numpy("datetime64[us]")
     lost = None
     if len(rows):
         lost = loss(
@@ -32,9 +40,7 @@ def admits(candidate: Fit, champion: Fit, fits: Fits, spec: ModelSpec) -> Admiss
             history.labels[rows],
             candidate.scores[rows].astype(np.float64),
             champion.scores[rows].astype(np.float64),
-            blocks_of(times.astype("datetime64[ns]"), spec.evaluation.block)
-            if spec.evaluation.block
-            else np.arange(len(rows)),
+            blocks_of(times, spec.evaluation.block),
             spec.gate.confidence,
             spec.training.seed,
         )

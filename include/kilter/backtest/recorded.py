@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kilter.backtest.history import History
 from kilter.errors import DataError
 from kilter.labelled_rows import labelled_rows, reach
+from kilter.spec import ModelSpec
 from kilter.step import StepContext
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def recorded(
@@ -42,6 +48,18 @@ def recorded(
         raise DataError(
             f"model '{spec.name}' has no labelled interval from {first} to {end}: ingest some, or take a longer stretch"
         )
+    return of_rows(spec, frame, spans, initial)
+
+
+def of_rows(
+    spec: ModelSpec, frame: pd.DataFrame, spans: Sequence[tuple[datetime, datetime]], initial: int | None = None
+) -> History:
+    """A history of labelled rows in the order of event time: columns as `labelled_rows` gives them.
+
+    Args:
+        spans: the windows; rows outside of them are left out.
+        initial: as in `recorded`.
+    """
     times = frame[spec.timestamp].dt.tz_localize(None).to_numpy("datetime64[us]")
     starts = np.array([start.replace(tzinfo=None) for start, _ in spans], dtype="datetime64[us]")
     inside = (times >= starts[0]) & (times < np.datetime64(spans[-1][1].replace(tzinfo=None)))

@@ -11,12 +11,9 @@ from kilter.backtest.gate import admits
 from kilter.backtest.history import History
 from kilter.backtest.policies import Policy, Yardstick
 from kilter.core.arbiter import Decision, Evidence, decide
-from kilter.core.choose_scope import choose_scope
-from kilter.core.decay import Decay, decay
+from kilter.core.examine import examine
 from kilter.core.record import Learner, Past, Record
 from kilter.core.scope import Kind
-from kilter.core.track_record import rivals
-from kilter.core.worth import in_vain, worth
 from kilter.errors import DataError
 from kilter.spec import ModelSpec
 
@@ -48,6 +45,7 @@ class Replayed:
     steps: list[Step] = field(default_factory=list)
     trainings: list[Past] = field(default_factory=list)
     rejected: set[int] = field(default_factory=set)
+    promoted: set[int] = field(default_factory=set)
 
     def add(self, fit: Fit, kind: Kind) -> int:
         """Give a trained model the next version."""
@@ -107,38 +105,58 @@ def _by_rule(policy: Yardstick, run: Replayed, mind: _Mind, fits: Fits, window: 
 
 def _by_arbiter(spec: ModelSpec, run: Replayed, mind: _Mind, fits: Fits, window: int) -> Step:
     record = _record(run, mind, fits.history, window)
-    decayed = decay(record.learner(mind.champion), record, max(mind.since, mind.changed) or None)
-    if decayed.changed is None:
+    found = examine(record, spec.arbiter)
+    if found.changed is None:
         run.kept[mind.champion].add(window)
     else:
-        mind.changed = max(mind.changed, decayed.changed)
-    evidence, windows = _evidence(record, decayed, spec)
+        mind.changed = max(mind.changed, found.changed)
+    evidence = Evidence(
+        event_time=record.spans[record.now][1],
+        judgements=found.judgements,
+        rivals=found.rivals,
+        scope=found.scope,
+        new_labels=found.new_labels,
+        trained_labels=found.trained_labels,
+        trainings=(
+            fits.history.spans[fits.history.initial - 1][1],
+            *(record.spans[past.window][1] for past in run.trainings),
+        ),
+        in_vain=found.in_vain,
+    )
     decision = decide(evidence, spec.arbiter)
     answered = mind.champion
+    if decision.action == "wait" and _passes_now(spec, run, mind, fits, window):
+        return Step(
+            window,
+            answered,
+            "wait",
+            "promoted",
+            f"{decision.reason}; the candidate that was held passes now",
+            mind.champion,
+        )
     if decision.action == "retrain":
-        made, outcome = _retrain(spec, run, mind, fits, windows, decision, decayed.changed is not None, window)
+        made, outcome = _retrain(spec, run, mind, fits, found.windows, decision, found.changed is not None, window)
         return Step(window, answered, "retrain", outcome, decision.reason, made)
     if decision.action == "redeploy" and decision.version is not None:
         mind.champion, mind.since = decision.version, window
+        run.promoted.add(decision.version)
         return Step(window, answered, "redeploy", "returned", decision.reason, decision.version)
     return Step(window, answered, "wait", "nothing", decision.reason)
 
 
-def _evidence(record: Record, decayed: Decay, spec: ModelSpec) -> tuple[Evidence, tuple[int, ...]]:
-    """What the arbiter is told, and the windows of the scope in it."""
-    chosen, windows = choose_scope(record, decayed)
-    champion = record.learner(record.champion)
-    newest = max((item.learned for item in record.learners), default=0)
-    return Evidence(
-        event_time=record.spans[record.now][1],
-        judgements=(decayed.judgement, worth(record, spec.arbiter)),
-        rivals=rivals(record),
-        scope=chosen,
-        new_labels=record.rows([place for place in windows if place > newest]),
-        trained_labels=record.rows([place for place in windows if place <= newest]) or record.rows(champion.windows),
-        trainings=tuple(record.spans[past.window][1] for past in record.trainings),
-        in_vain=in_vain(record),
-    ), windows
+def _passes_now(spec: ModelSpec, run: Replayed, mind: _Mind, fits: Fits, window: int) -> bool:
+    """Judge the newest model again, if it is held, by all labels known now, as `model_validation` does."""
+    newest = len(run.fits)
+    if newest == mind.champion or newest in run.rejected or newest in run.promoted:
+        return False
+    known = fits.history.rows(range(run.fits[newest].windows[-1] + 1, window + 1), window)
+    found = admits(run.fits[newest], run.fits[mind.champion], fits, spec, known)
+    if found == "promoted":
+        mind.champion, mind.since = newest, 0
+        run.promoted.add(newest)
+    elif found == "rejected":
+        run.rejected.add(newest)
+    return found == "promoted"
 
 
 def _retrain(
@@ -157,6 +175,7 @@ def _retrain(
     outcome = admits(fit, run.fits[mind.champion], fits, spec)
     if outcome == "promoted":
         mind.champion, mind.since = made, 0
+        run.promoted.add(made)
     elif outcome == "rejected":
         run.rejected.add(made)
     return made, outcome

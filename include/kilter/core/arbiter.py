@@ -67,7 +67,7 @@ class Evidence(Facts):
     judgements: tuple[Judgement, ...] = ()
     """By name: `data_drift`, `performance`, `decay`, `worth` and others that a report holds.
 
-    `decay` fails when the champion surely became worse than it was; `worth` fails when waiting surely costs more than a
+    `decay` fails when the champion surely became worse than it was, and stands for `performance` where it is known; `worth` fails when waiting surely costs more than a
     training. Others are told, and do not decide."""
     rivals: tuple[Rival, ...] = ()
     scope: Scope = Scope()
@@ -128,7 +128,8 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
         alarm = next(_causes(evidence, policy), _Cause("no reason to retrain")).words
         return _wait(evidence, f"{alarm}; folded into {evidence.under_way}")
     returning = _clear(evidence.rivals)
-    if returning is not None and evidence.returning is None:
+    may_return = policy.bring_back and evidence.returning is None
+    if returning is not None and may_return:
         return Decision(action="redeploy", version=returning.version, reason=returning.reason)
     cause = next(_causes(evidence, policy), None)
     if cause is None:
@@ -137,7 +138,7 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
     if against is None:
         return _retrain(evidence, cause.words)
     second = _better(evidence)
-    if second is not None and evidence.returning is None:
+    if second is not None and may_return:
         return Decision(
             action="redeploy",
             version=second.version,
@@ -195,9 +196,10 @@ def _wait(evidence: Evidence, reason: str, alert: bool = False) -> Decision:
 
 def _causes(evidence: Evidence, policy: Arbiter) -> Iterator[_Cause]:
     found = {item.name: item for item in evidence.judgements}
-    for name in (PERFORMANCE, DECAY):
-        if name in found and found[name].verdict is Verdict.FAILED:
-            yield _Cause(f"quality decayed: {found[name].reason}", urgent=True)
+    # The record of losses knows how much windows differ anyway; a report's fixed bound counts only where there is none.
+    quality = found.get(DECAY, found.get(PERFORMANCE))
+    if quality is not None and quality.verdict is Verdict.FAILED:
+        yield _Cause(f"quality decayed: {quality.reason}", urgent=True)
     if _quality_unknown(evidence) and DATA_DRIFT in found and found[DATA_DRIFT].verdict is Verdict.FAILED:
         yield _Cause(f"data drifted and quality is unknown: {found[DATA_DRIFT].reason}", urgent=True)
     if WORTH in found and found[WORTH].verdict is Verdict.FAILED:

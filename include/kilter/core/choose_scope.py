@@ -8,10 +8,14 @@ from itertools import groupby
 
 from kilter.core.decay import Decay, moves
 from kilter.core.record import Record, gain
+from kilter.core.recovery import unrecovered
 from kilter.core.scope import Kind, Scope
+from kilter.core.track_record import LEAST_GAIN
 
 _FEWEST = 4
 """Windows that *recent* takes at least where no change is known."""
+_MOSTLY_RIGHT = 0.5
+"""Share of its skill that a decayed champion must have kept for older rows to be worth more than they mislead."""
 _MEMORY = 12
 """Windows for which what was found out about history counts."""
 
@@ -21,9 +25,12 @@ def choose_scope(record: Record, decayed: Decay) -> tuple[Scope, tuple[int, ...]
 
     | what the record shows                                          | windows                                        |
     | -------------------------------------------------------------- | ---------------------------------------------- |
+    | a training with older rows won back less than half of a decay  | those since the change                         |
     | since the last change no model's loss rose                      | the champion's own and all since               |
     | lately a model of all history, not the newer, beat one of recent rows | the champion's own and all since        |
-    | the champion decayed, other shares of the classes explain it   | the same: no row became wrong                  |
+    | the champion decayed, other shares of the classes explain it,  | the same: no row became wrong, or              |
+    | or it keeps most of its skill; and recent rows alone           | older rows are still mostly right              |
+    | did not help lately                                            |                                                |
     | the champion decayed                                           | those since the change                         |
     | else: the world moves                                          | the newer half of the champion's, and all since |
 
@@ -32,13 +39,22 @@ def choose_scope(record: Record, decayed: Decay) -> tuple[Scope, tuple[int, ...]
     """
     own = _own(record)
     kind: Kind = "all" if len(own) == record.now + 1 else "regime"
+    if decayed.changed is None and (left := unrecovered(record)) is not None:
+        since = tuple(range(record.changed, record.now + 1))
+        reason = f"with older rows the last training won back {left.regained:.3f} of the {left.lost:.3f} that were lost"
+        return _scope(record, "recent", since, reason)
     if decayed.changed is None and not moves(record):
         return _scope(record, kind, own, "no loss has risen since the last change: what was true stays true")
     if (told := _history_helps(record, decayed)) is not None:
         return _scope(record, kind, own, told)
     if decayed.changed is not None:
-        if decayed.explained:
+        if decayed.explained and not _recency_helped(record):
             return _scope(record, kind, own, "only the shares of the classes changed, so no row became wrong")
+        if decayed.kept > _MOSTLY_RIGHT and not _recency_helped(record):
+            reason = (
+                f"the champion keeps {decayed.kept:.0%} of its skill, so most of what older rows teach is still true"
+            )
+            return _scope(record, kind, own, reason)
         changed = tuple(range(max(decayed.changed, record.changed), record.now + 1))
         return _scope(record, "recent", changed, f"rows before {record.names[changed[0]]} are of another world")
     newer = own[-max(len(own) // 2, min(_FEWEST, len(own))) :]
@@ -70,6 +86,19 @@ def _history_helps(record: Record, decayed: Decay) -> str | None:
         f"version {older.version} of all history loses {gained.value:.3f} less than version {recent.version} of recent rows, "
         f"on {gained.rows} rows after both"
     )
+
+
+def _recency_helped(record: Record) -> bool:
+    """Whether lately a training on recent rows alone surely gained over the champion of its time."""
+    known = {item.version for item in record.learners}
+    for past in reversed(record.trainings):
+        if not {past.version, past.champion} <= known or record.now - past.window > _MEMORY:
+            continue
+        new = record.learner(past.version)
+        if new.kind == "recent":
+            gained = gain(new, record.learner(past.champion), new.learned + 1, min(record.now, past.window + _FEWEST))
+            return gained.value - gained.error > LEAST_GAIN
+    return False
 
 
 def _scope(record: Record, kind: Kind, windows: Sequence[int], reason: str) -> tuple[Scope, tuple[int, ...]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from kilter.core.arbiter import DECAY
-from kilter.core.record import Learner, Record, Vector, mean
+from kilter.core.record import LEAST_VARIANCE, Learner, Record, Vector
 from kilter.core.verdict import Judgement, Measured, Verdict, judge_measured
 
 LEAST_DECAY = 0.04
@@ -22,11 +21,18 @@ _USUAL_WINDOWS = 3
 
 
 class Decay(NamedTuple):
-    """A judgement, since which window (None without decay), and whether other shares of the classes explain it alone."""
+    """A judgement, since which window, and what it means for older rows.
+
+    Args:
+        changed: the first window of the changed world; None without decay.
+        explained: whether other shares of the classes explain it alone, so that no row became wrong.
+        kept: the share of its skill that the model kept: what it still loses less than a guess, of what it once did.
+    """
 
     judgement: Judgement
     changed: int | None
     explained: bool
+    kept: float = 1.0
 
 
 def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
@@ -44,9 +50,9 @@ def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
     if not windows:
         reason = f"version {learner.version} has answered no labelled row yet that it did not learn from"
         return Decay(Judgement(name=DECAY, verdict=Verdict.INCONCLUSIVE, reason=reason), None, False)
-    found = [_rise(learner, windows, split) for split in range(len(windows))]
-    surest = max(range(len(found)), key=lambda split: found[split][0] / found[split][1])
-    rise, error = found[surest]
+    rises, errors = _rises(learner, windows)
+    surest = int(np.argmax(rises / errors))
+    rise, error = float(rises[surest]), float(errors[surest])
     label = (
         f"loss of version {learner.version} (a guess's is 1) since {record.names[windows[surest]]}, more than before"
     )
@@ -69,7 +75,11 @@ def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
     changed = windows[surest]
     explained = record.classes and _explained(learner, record, windows[surest:])
     reason = f"{judgement.reason}; other shares of the classes explain it" if explained else judgement.reason
-    return Decay(judgement.model_copy(update={"reason": reason}), changed, explained)
+    figures: dict[str, object] = {"since": record.spans[changed][0].isoformat(), "explained": explained}
+    once = 1 - float(learner.test.mean())
+    kept = max(0.0, (once - rise) / once) if once > 0 else 0.0
+    figures["kept"] = kept
+    return Decay(judgement.model_copy(update={"reason": reason, "figures": figures}), changed, explained, kept)
 
 
 def moves(record: Record) -> bool:
@@ -78,20 +88,31 @@ def moves(record: Record) -> bool:
     return any(decay(learner, record).changed is not None for learner in known)
 
 
-def _rise(learner: Learner, windows: Sequence[int], split: int) -> tuple[float, float]:
-    """How much higher the loss is from `windows[split]` on, and the standard error of that."""
-    earlier = sorted(learner.kept - set(windows)) + list(windows[:split])
-    before = [learner.test, *(learner.losses[place] for place in earlier)]
-    after = [learner.losses[place] for place in windows[split:]]
-    then, now = mean(np.concatenate(before)), mean(np.concatenate(after))
-    spread = _spread([learner.losses[place] for place in earlier])
-    between = spread * (1 / len(before) + 1 / len(after))
-    return now.value - then.value, math.sqrt(then.error**2 + now.error**2 + between)
+def _rises(learner: Learner, windows: Sequence[int]) -> tuple[Vector, Vector]:
+    """For each window: how much higher the loss is from it on than before, and the standard error of that."""
+    kept = sorted(place for place in learner.kept - set(windows) if place in learner.losses)
+    parts = [learner.test, *(learner.losses[place] for place in [*kept, *windows])]
+    rows = np.array([len(part) for part in parts], dtype=np.float64)
+    sums, squares = (np.array([float((part**power).sum()) for part in parts]) for power in (1, 2))
+    first = 1 + len(kept)  # parts before the first window that may belong to the changed world
+    before = np.cumsum(np.column_stack([rows, sums, squares]), axis=0)
+    then, now = _moments(before[first - 1 : -1]), _moments(before[-1] - before[first - 1 : -1])
+    seen = np.array([_spread((sums / rows)[1 : first + split]) for split in range(len(windows))])
+    count = np.arange(len(windows))
+    between = seen * (1 / (first + count) + 1 / (len(windows) - count))
+    return now[0] - then[0], np.sqrt(then[1] + now[1] + between)
 
 
-def _spread(windows: Sequence[Vector]) -> float:
-    """Variance between windows of one world: what was seen, and the usual one beside it."""
-    seen = float(np.var([part.mean() for part in windows])) * len(windows) if windows else 0.0
+def _moments(totals: Vector) -> tuple[Vector, Vector]:
+    """Means, and the variances of these means, of parts with so many rows, such sums and sums of squares."""
+    rows, sums, squares = totals.T
+    means = sums / rows
+    return means, np.maximum(squares / rows - means**2, LEAST_VARIANCE) / rows
+
+
+def _spread(windows: Vector) -> float:
+    """Variance between windows' means in one world: what was seen, and the usual one beside it."""
+    seen = float(np.var(windows)) * len(windows) if len(windows) else 0.0
     return (_USUAL_WINDOWS * _USUAL_SPREAD**2 + seen) / (_USUAL_WINDOWS + len(windows))
 
 

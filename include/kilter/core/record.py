@@ -22,7 +22,7 @@ Vector = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float64]
 
 _BATCHES = 20
-_LEAST_VARIANCE = 0.01
+LEAST_VARIANCE = 0.01
 """Of one row's loss: a handful of rows that all agree prove little."""
 
 
@@ -111,8 +111,8 @@ class Record:
         return {item.version: item for item in self.learners}[version]
 
     def rows(self, windows: Sequence[int]) -> int:
-        """Labelled rows of some windows."""
-        return sum(len(self.labels[place]) for place in windows)
+        """Labelled rows of some windows; those before the record's first are not known and count as none."""
+        return sum(len(self.labels[place]) for place in windows if place >= 0)
 
 
 def mean(values: Vector) -> Mean:
@@ -127,7 +127,7 @@ def mean(values: Vector) -> Mean:
     """
     if not len(values):
         return Mean(math.nan, math.inf, 0)
-    alone = math.sqrt(max(float(values.var()), _LEAST_VARIANCE) / len(values))
+    alone = math.sqrt(max(float(values.var()), LEAST_VARIANCE) / len(values))
     if len(values) < 5 * _BATCHES:
         return Mean(float(values.mean()), alone, len(values))
     batches = np.array([part.mean() for part in np.array_split(values, _BATCHES)])
@@ -140,7 +140,7 @@ def gain(better: Learner, other: Learner, first: int, last: int) -> Mean:
     if not shared:
         return Mean(math.nan, math.inf, 0)
     differences = np.concatenate([other.losses[place] - better.losses[place] for place in shared])
-    alike = float(differences.var()) < _LEAST_VARIANCE
+    alike = float(differences.var()) < LEAST_VARIANCE
     # Models that agree on nearly every row differ by little, and that little is well known.
     error = math.sqrt((float(differences.var()) + 1 / len(differences)) / len(differences)) if alike else 0.0
     found = mean(differences)

@@ -7,12 +7,13 @@ record: which would have chosen best so far?
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import fmean
+import math
+
+import numpy as np
 
 from kilter.core.arbiter import Rival
 from kilter.core.decay import LEAST_DECAY, SURE
-from kilter.core.record import Learner, Record, gain, mean
+from kilter.core.record import Record, Vector, gain, mean
 from kilter.core.verdict import Measured, Verdict
 
 LOOKS = (1, 2, 4, 8, 1_000_000)
@@ -20,19 +21,17 @@ LOOKS = (1, 2, 4, 8, 1_000_000)
 LEAST_GAIN = 0.01
 """A smaller gain, in units of a guess's loss, is no reason to change the champion."""
 _SURE = 2.0
-_CONFIDENCE = 0.954
 
 
-def rivals(record: Record, look: int | None = None) -> tuple[Rival, ...]:
+def rivals(record: Record, look: int | None = None, sure: float = _SURE) -> tuple[Rival, ...]:
     """Compare each model of the record with the champion on the newest windows that are fresh to both, paired.
 
     A clear match gains surely, and loses no more than on its own test part and the windows it kept: it is as good as it was.
 
     Args:
         look: windows to look back; default the best of `LOOKS` by the record.
+        sure: standard errors that a gain must have.
     """
-    import numpy as np
-
     champion = record.learner(record.champion)
     back = look_back(record) if look is None else look
     found = []
@@ -46,9 +45,9 @@ def rivals(record: Record, look: int | None = None) -> tuple[Rival, ...]:
         measured = Measured(
             label=f"version {learner.version} against version {champion.version} on {gained.rows} rows, loss (a guess's is 1) less",
             value=gained.value,
-            low=gained.value - _SURE * gained.error,
-            high=gained.value + _SURE * gained.error,
-            confidence=_CONFIDENCE,
+            low=gained.value - sure * gained.error,
+            high=gained.value + sure * gained.error,
+            confidence=round(math.erf(sure / math.sqrt(2)), 4),
             wanted="at_least",
             bound=0.0,
         )
@@ -73,30 +72,30 @@ def rivals(record: Record, look: int | None = None) -> tuple[Rival, ...]:
 
 def look_back(record: Record) -> int:
     """The look-back that would have chosen best so far, the shortest of equals; 1 before there is anything to tell by."""
-    return max(LOOKS, key=lambda look: (round(_would_have_gained(record, look), 6), -look))
+    losses = np.full((len(record.learners), record.now + 1), np.nan)
+    for row, learner in enumerate(record.learners):
+        for place in learner.fresh(0, record.now):
+            losses[row, place] = learner.losses[place].mean()
+    return max(LOOKS, key=lambda look: (round(_would_have_gained(losses, look), 6), -look))
 
 
-def _would_have_gained(record: Record, look: int) -> float:
-    """Mean loss less than the average model's, had each window been answered by the best of the `look` windows before it."""
+def _would_have_gained(losses: Vector, look: int) -> float:
+    """Mean loss less than the average model's, had each window been answered by the best of the `look` windows before it.
+
+    Args:
+        losses: shape (models, windows); NaN where a window is not fresh.
+    """
+    fresh = np.isfinite(losses)
+    usual = np.where(fresh, losses, 0).sum(axis=0) / np.maximum(fresh.sum(axis=0), 1)
+    against = np.cumsum(np.pad(np.where(fresh, losses - usual, 0), ((0, 0), (1, 0))), axis=1)
+    seen = np.cumsum(np.pad(fresh, ((0, 0), (1, 0))), axis=1)
     gained = []
-    for place in range(1, record.now + 1):
-        able = [learner for learner in record.learners if place in learner.losses and place - 1 in learner.losses]
+    for place in range(1, losses.shape[1]):
+        first = max(0, place - look)
+        able = np.flatnonzero(fresh[:, place] & fresh[:, place - 1])
         if len(able) < 2:
             continue
-        chosen = min(able, key=lambda learner: _standing(learner, able, place, look))
-        gained.append(fmean(_lost(item, place) for item in able) - _lost(chosen, place))
-    return sum(gained) / (len(gained) + 1)
-
-
-def _standing(learner: Learner, able: Sequence[Learner], place: int, look: int) -> float:
-    """Mean loss against the others' on the windows before `place`, shrunk to theirs where there are few."""
-    first = max(0, place - look)
-    seen = learner.fresh(first, place - 1)
-    against = sum(
-        _lost(learner, before) - fmean(_lost(item, before) for item in able if before in item.losses) for before in seen
-    )
-    return against / (len(seen) + 0.5)
-
-
-def _lost(learner: Learner, place: int) -> float:
-    return float(learner.losses[place].mean())
+        # Shrunk to the others' where there are few windows.
+        standing = (against[able, place] - against[able, first]) / (seen[able, place] - seen[able, first] + 0.5)
+        gained.append(losses[able, place].mean() - losses[able[np.argmin(standing)], place])
+    return float(sum(gained)) / (len(gained) + 1)

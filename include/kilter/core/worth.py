@@ -7,6 +7,7 @@ import math
 from kilter.core.arbiter import WORTH
 from kilter.core.decay import moves
 from kilter.core.record import Past, Record, gain
+from kilter.core.recovery import unrecovered
 from kilter.core.verdict import Judgement, Verdict
 from kilter.spec import Arbiter
 
@@ -23,13 +24,20 @@ def worth(record: Record, policy: Arbiter) -> Judgement:
     new rows were worth. Where the world moves, the rows since are expected to be worth their share of that; where it does
     not, their share on a logarithmic scale, as what more rows of the same teach dwindles. The gain is shrunk
     towards nothing by its error (James and Stein 1961; Efron and Morris 1975), so that luck is not taken for a trend.
-    A training because of decay tells nothing of this: what it gained is the change's doing.
+    A training because of decay tells nothing of this: what it gained is the change's doing. But where it won back less than
+    half of what was lost, another one is worth trying, without the older rows.
 
     With both costs in the policy the expected gain on as many rows as came since is weighed against the cost of a training;
     otherwise it must reach `policy.worthwhile`.
     """
-    last = record.trainings[-1] if record.trainings else None
-    if last is None or last.decayed or last.champion == last.version:
+    if (left := unrecovered(record)) is not None:
+        reason = (
+            f"the last training won back {left.regained:.3f} of the {left.lost:.3f} that a decay had cost (a guess's loss is 1): "
+            "rows since the change alone may win back more"
+        )
+        return Judgement(name=WORTH, verdict=Verdict.FAILED, reason=reason)
+    last, known = (record.trainings[-1] if record.trainings else None), {item.version for item in record.learners}
+    if last is None or last.decayed or last.version == last.champion or not {last.version, last.champion} <= known:
         return Judgement(name=WORTH, verdict=Verdict.INCONCLUSIVE, reason="no training has shown yet what one gains")
     new, old = record.learner(last.version), record.learner(last.champion)
     gained = gain(new, old, new.learned + 1, record.now)
@@ -87,7 +95,8 @@ def _gained(past: Past, record: Record) -> bool | None:
     if past.version not in known or past.champion not in known:
         return False
     new = record.learner(past.version)
-    gained = gain(new, record.learner(past.champion), new.learned + 1, record.now)
+    # Later windows may be of a third world, for which neither was made.
+    gained = gain(new, record.learner(past.champion), new.learned + 1, min(record.now, past.window + 2 * _PATIENCE))
     if not gained.rows:
         return None
     if gained.value > max(0.01, gained.error):

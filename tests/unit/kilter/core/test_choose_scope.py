@@ -35,20 +35,20 @@ def test_a_model_brought_back_learns_from_its_own_regime() -> None:
 
 
 def test_after_a_change_only_what_came_since_teaches() -> None:
-    scope, windows = chosen(record(8, [learner(1, [0, 1], [0.2, 0.2, 0.2, 0.5, 0.5, 0.5])]))
+    scope, windows = chosen(record(8, [learner(1, [0, 1], [0.2, 0.2, 0.2, 0.9, 0.9, 0.9])]))
     assert scope.kind == "recent"
     assert windows == (5, 6, 7)
     assert "rows before day 5 are of another world" in scope.reason
 
 
 def test_a_change_found_before_bounds_what_came_since() -> None:
-    model = learner(1, [0, 1], [0.2, 0.2, 0.2, 0.5, 0.5, 0.5])
+    model = learner(1, [0, 1], [0.2, 0.2, 0.2, 0.9, 0.9, 0.9])
     _, windows = chosen(record(8, [model], changed=6))
     assert windows == (6, 7)
 
 
 def test_other_shares_of_the_classes_leave_every_row_true() -> None:
-    known = record(6, [learner(1, [0, 1], [0.2, 0.2, 0.5, 0.5])])
+    known = record(6, [learner(1, [0, 1], [0.2, 0.2, 0.9, 0.9])])
     explained = decay(known.learner(1), known)._replace(explained=True)
     scope, windows = chosen(known, explained)
     assert scope.kind == "all"
@@ -58,37 +58,37 @@ def test_other_shares_of_the_classes_leave_every_row_true() -> None:
 
 def test_where_the_world_moves_the_newer_half_teaches() -> None:
     """The champion is new and calm; the model before it rose."""
-    old, new = learner(1, [0, 1], [0.2] * 4 + [0.5] * 4), learner(2, range(8), [0.2, 0.2])
+    old, new = learner(1, [0, 1], [0.2] * 4 + [0.9] * 4), learner(2, range(8), [0.2, 0.2])
     scope, windows = chosen(record(10, [old, new], champion=2))
     assert scope.kind == "recent"
     assert windows == (5, 6, 7, 8, 9)
 
 
 def test_the_newer_half_is_four_windows_at_least() -> None:
-    old, new = learner(1, [0], [0.2, 0.2, 0.5, 0.5]), learner(2, range(4), [0.2])
+    old, new = learner(1, [0], [0.2, 0.2, 0.9, 0.9]), learner(2, range(4), [0.2])
     _, windows = chosen(record(5, [old, new], champion=2))
     assert windows == (1, 2, 3, 4)
 
 
 def test_history_that_was_seen_to_help_is_kept_through_a_change() -> None:
     """Version 1 of all rows beat version 2 of recent ones until the change in window 9."""
-    whole = learner(1, range(4), [0.2] * 5 + [0.5, 0.5])
-    recent = learner(2, [2, 3, 4], [0.3] * 4 + [0.5, 0.5], kind="recent")
+    whole = learner(1, range(4), [0.2] * 5 + [0.9, 0.9])
+    recent = learner(2, [2, 3, 4], [0.3] * 4 + [0.9, 0.9], kind="recent")
     scope, windows = chosen(record(11, [whole, recent], champion=1))
     assert windows == tuple(range(11))
     assert "version 1 of all history loses 0.100 less than version 2 of recent rows" in scope.reason
 
 
 def test_recent_rows_that_were_seen_to_help_are_not_overruled() -> None:
-    whole = learner(1, range(4), [0.3] * 5 + [0.6, 0.6])
-    recent = learner(2, [2, 3, 4], [0.2] * 4 + [0.6, 0.6], kind="recent")
+    whole = learner(1, range(4), [0.3] * 5 + [0.9, 0.9])
+    recent = learner(2, [2, 3, 4], [0.2] * 4 + [0.9, 0.9], kind="recent")
     scope, _ = chosen(record(11, [whole, recent], champion=2))
     assert scope.kind == "recent"
 
 
 def test_what_was_found_out_about_history_is_forgotten() -> None:
-    whole = learner(1, range(4), [0.2] * 25 + [0.5, 0.5])
-    recent = learner(2, [2, 3, 4], [0.3] * 24 + [0.5, 0.5], kind="recent")
+    whole = learner(1, range(4), [0.2] * 25 + [0.9, 0.9])
+    recent = learner(2, [2, 3, 4], [0.3] * 24 + [0.9, 0.9], kind="recent")
     scope, windows = chosen(record(31, [whole, recent], champion=1))
     assert scope.kind == "recent"
     assert windows == (29, 30)
