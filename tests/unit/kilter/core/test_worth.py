@@ -72,6 +72,11 @@ def test_without_a_training_that_tells_nothing_is_known(trainings: Any) -> None:
     assert worth(trained_once(trainings=trainings), POLICY).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_training_that_was_rejected_tells_nothing() -> None:
+    known = record(6, [learner(1, [0, 1], [0.2] * 4)], trainings=(past(3, 2, 1),))
+    assert worth(known, POLICY).verdict is Verdict.INCONCLUSIVE
+
+
 def test_a_training_without_a_fresh_window_tells_nothing_yet() -> None:
     known = record(4, [learner(1, [0, 1], [0.2, 0.2]), learner(2, range(4), [])], 2, trainings=(past(3, 2, 1),))
     assert worth(known, POLICY).verdict is Verdict.INCONCLUSIVE
