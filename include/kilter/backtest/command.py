@@ -71,6 +71,8 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
         raise InputError(f"--every: got {options.every}, expected 1 or more")
     policies = [read_policy(file, history.spec) for file in options.policy] or [Arbitrated("kilter", history.spec)]
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=140)
     with _progress(console) as progress:
         outcomes = backtest(
             history, [*policies, *yardsticks(options.every)], settings.home / "backtests" / "fits", progress

@@ -54,7 +54,7 @@ def table(history: History, outcomes: Sequence[Outcome]) -> Table:
         "seconds",
     )
     for name in names:
-        shown.add_column(name, justify="left" if name == "policy" else "right")
+        shown.add_column(name, justify="left" if name == "policy" else "right", no_wrap=name == "policy")
     for item in ranked(history, outcomes):
         blind = f"{item.blind_rows:,} ({item.blind_rows / item.rows:.0%})"
         figures = (
