@@ -78,7 +78,7 @@ class Evidence(Facts):
     trainings: tuple[datetime, ...] = ()
     """Event times of the trainings so far, oldest first; those that were decided and have not ended count."""
     in_vain: int = 0
-    """How many of the last trainings in a row gained nothing."""
+    """How many of the last trainings in a row, of those that had such a cause, gained nothing."""
     under_way: str | None = None
     """The retraining that has not ended, in words; None without one."""
     returning: str | None = None

@@ -29,7 +29,7 @@ class Findings(NamedTuple):
         changed: since which window the champion is worse than it was; None when it is not.
         trained_labels: labelled rows of the scope that the newest training knew.
         new_labels: those that came since.
-        in_vain: trainings in a row that gained nothing.
+        in_vain: the last trainings in a row that gained nothing: where it decayed those that a decay caused, else the others.
     """
 
     judgements: tuple[Judgement, ...]
@@ -63,7 +63,7 @@ def examine(record: Record, policy: Arbiter, alarmed: bool = False) -> Findings:
         changed=found.changed,
         trained_labels=known or record.rows(record.learner(record.champion).windows),
         new_labels=record.rows([place for place in windows if place > newest]),
-        in_vain=in_vain(record),
+        in_vain=in_vain(record, found.changed is not None),
     )
 
 

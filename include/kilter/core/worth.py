@@ -76,11 +76,15 @@ def _share(known: int, before: int, since: int, moving: bool) -> float:
     return math.log(1 + since / known) / math.log(known / (known - before))
 
 
-def in_vain(record: Record) -> int:
-    """How many of the last trainings in a row gained nothing over the champion of their time."""
+def in_vain(record: Record, decayed: bool) -> int:
+    """How many of the last trainings in a row gained nothing over the champion of their time.
+
+    Args:
+        decayed: count those that a decay caused; else the others, which tell nothing of what a decay's would gain.
+    """
     count = 0
     for past in reversed(record.trainings):
-        told = _gained(past, record)
+        told = _gained(past, record) if past.decayed == decayed else None
         if told is None:
             continue
         if told:

@@ -101,14 +101,19 @@ def chain(*lost: float) -> Record:
     ],
 )
 def test_trainings_in_vain_are_counted_back_to_one_that_gained(lost: tuple[float, ...], count: int) -> None:
-    assert in_vain(chain(*lost)) == count
+    assert in_vain(chain(*lost), decayed=False) == count
 
 
 def test_a_training_that_was_rejected_was_in_vain() -> None:
     known = chain(0.3)
-    assert in_vain(record(20, known.learners, 1, trainings=(past(1, 2, 1),))) == 1
+    assert in_vain(record(20, known.learners, 1, trainings=(past(1, 2, 1),)), decayed=False) == 1
 
 
 def test_a_training_of_which_nothing_is_known_yet_does_not_count() -> None:
     known = record(4, [learner(1, [0, 1], [0.2, 0.2]), learner(2, range(4), [])], 2, trainings=(past(3, 2, 1),))
-    assert in_vain(known) == 0
+    assert in_vain(known, decayed=False) == 0
+
+
+def test_trainings_of_a_calm_world_tell_nothing_of_what_a_decays_would_gain() -> None:
+    known = chain(0.3, 0.3, 0.3)
+    assert (in_vain(known, decayed=False), in_vain(known, decayed=True)) == (2, 0)
