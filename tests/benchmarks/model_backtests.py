@@ -61,7 +61,7 @@ def alarms_elsewhere(found: Outcome) -> int:
 
 def factory(folder: Path) -> dict[str, Any]:
     known = history("factory_line", initial=15)
-    policies: list[Policy] = [Arbitrated("kilter", known.spec), retrain_only(known.spec), *yardsticks(15)[:4]]
+    policies: list[Policy] = [Arbitrated("kilter", known.spec), retrain_only(known.spec), *yardsticks(15)[:3]]
     found = lived(known, policies, folder)
     Console(width=150).print(table(known, list(found.values())))
     kilter, only = found["kilter"], found["retrain only"]

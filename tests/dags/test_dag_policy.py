@@ -142,7 +142,11 @@ def test_each_model_folder_gives_its_own_dags(models: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("cooldown: ", "cooldwon: ", ["arbiter.cooldwon", "value '", "allowed here: bring_back, cooldown", "correct its name"]),
+        (
+            "cooldown: ",
+            "cooldwon: ",
+            ["arbiter.cooldwon", "value '", "allowed here: bring_back, cooldown", "correct its name"],
+        ),
         ("seed: 2013", "seed: today", ["training.seed", "'today'", "integer", "correct the value"]),
         ("slices: [origin, carrier]", "slices: [airline]", ["evaluation.slices", "airline", "allowed", "carrier"]),
         ("end: 2014-01-01", "end: 2014-13-01", ["month must be in 1..12", "correct or quote it"]),
