@@ -100,6 +100,7 @@ CHECKS: tuple[str, ...] = get_args(CheckName)
 """The gate's checks: each has a file in `kilter.core.gate` and a step `check_<name>`."""
 
 _LONGEST_LOOK_UP = timedelta(seconds=5)
+_FAST = timedelta(minutes=2)
 
 _FORBIDDEN_VARIABLES = re.compile(r"_?AIRFLOW.*|KILTER_.*|PATH|PYTHON.*|LD_.*|HOME", re.IGNORECASE)
 
@@ -465,9 +466,10 @@ class FastCanary(Section):
     minimum_requests: Annotated[Integer, Field(ge=1, description="of the canary, in the shadow and at each weight")] = (
         200
     )
-    maximum_duration: Annotated[PositiveDuration, Field(description="in the shadow and at each weight")] = timedelta(
-        minutes=2
-    )
+    maximum_duration: Annotated[
+        PositiveDuration | None,
+        Field(description="in the shadow and at each weight; null: two minutes, or canary.maximum_duration if shorter"),
+    ] = None
 
 
 class Canary(Section):
@@ -530,7 +532,7 @@ class Canary(Section):
             update={
                 "weights": fast.weights or self.weights[-2:],
                 "minimum_requests": fast.minimum_requests,
-                "maximum_duration": fast.maximum_duration,
+                "maximum_duration": fast.maximum_duration or min(_FAST, self.maximum_duration),
                 "allowed_score_shift": None,
             }
         )
@@ -677,7 +679,7 @@ class ModelSpec(Section):
     def _sections_agree(self) -> ModelSpec:
         names = self.features.names
         _unique("features.columns", names)
-        longest = max(self.canary.maximum_duration, self.canary.fast.maximum_duration)
+        longest = max(self.canary.maximum_duration, self.canary.fast.maximum_duration or self.canary.maximum_duration)
         if longest >= self.resources.timeout:
             raise ValueError(
                 f"canary.maximum_duration {longest} must be below resources.timeout "
