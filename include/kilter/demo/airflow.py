@@ -70,10 +70,6 @@ class Airflow:
         """Ids of the DAGs that Airflow has parsed."""
         return {dag["dag_id"] for dag in self._get("/api/v2/dags", limit=1000)["dags"]}
 
-    def unpause(self, dag_id: str) -> None:
-        """Let a DAG run."""
-        self._answer(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
-
     def import_errors(self) -> list[str]:
         """What Airflow could not import."""
         return [item["stack_trace"] for item in self._get("/api/v2/importErrors")["import_errors"]]

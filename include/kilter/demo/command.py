@@ -57,7 +57,7 @@ def up(options: Options, settings: Settings) -> None:
     if clean(settings.home):
         say(f"removed the state of an earlier demo in {settings.home}")
     images = build_images(repository) if runtime == "docker" else {}
-    stack = Stack(settings, repository, options.airflow_port, runtime, images)
+    stack = Stack(_with_one_model(settings), repository, options.airflow_port, runtime, images)
     loop = _start(stack, say)
     began = time.monotonic()
     loop.wait_for_dags()
@@ -74,6 +74,14 @@ def up(options: Options, settings: Settings) -> None:
 def down(settings: Settings) -> None:
     """Stop what `up` started."""
     take_down(settings, print)
+
+
+def _with_one_model(settings: Settings) -> Settings:
+    """The same installation with the demo's model alone: DAGs of others that begin with Airflow would hold it up in SQLite."""
+    models = settings.home / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    (models / MODEL).symlink_to(settings.models / MODEL)
+    return settings.model_copy(update={"models": models})
 
 
 def _start(stack: Stack, say: Callable[[str], None]) -> Loop:

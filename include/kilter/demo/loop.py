@@ -56,8 +56,8 @@ class Loop:
     _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
 
     def wait_for_dags(self) -> None:
-        """Wait until Airflow has parsed every DAG, and wake the model's; `KilterError` shows what it could not import."""
-        wanted = {"kilter.reaper", *(self._dag(stage) for stage in STAGES)}
+        """Wait until Airflow has parsed every DAG; `KilterError` shows what it could not import."""
+        wanted = {self._dag(stage) for stage in STAGES}
         deadline = time.monotonic() + _PATIENCE
         while missing := wanted - self.airflow.dag_ids():
             if errors := self.airflow.import_errors():
@@ -65,8 +65,6 @@ class Loop:
             if time.monotonic() > deadline:
                 raise UnavailableError(f"Airflow has not parsed {', '.join(sorted(missing))}: see the logs of airflow")
             time.sleep(_POLL)
-        for dag in sorted(wanted):
-            self.airflow.unpause(dag)
 
     def bootstrap(self, first: datetime, last: datetime) -> None:
         """Ingest the months from `first` to before `last` by a backfill, and bring up the first champion."""
