@@ -13,6 +13,18 @@ from kilter.spec import ModelSpec
 from kilter_airflow.conditions import Fact
 from kilter_airflow.timetables import IntervalTimetable
 
+
+def _event_time(title: str, description: str) -> Param:
+    """A Param for an event time that may be left empty."""
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title=title,
+        description=f"Event time, with its offset. {description}",
+    )
+
+
 NO_CACHE = Param(
     False,
     type="boolean",
@@ -21,19 +33,9 @@ NO_CACHE = Param(
 )
 
 INTERVAL_PARAMS = {
-    "interval_start": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="Start of the interval",
-        description="Event time, with its offset. Empty: the run's own data interval. Give both or none.",
-    ),
-    "interval_end": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="End of the interval",
-        description="Event time, not included. Empty: the run's own data interval. Give both or none.",
+    "interval_start": _event_time("Start of the interval", "Empty: the run's own data interval. Give both or none."),
+    "interval_end": _event_time(
+        "End of the interval", "Not included. Empty: the run's own data interval. Give both or none."
     ),
 }
 
@@ -52,21 +54,9 @@ CANDIDATE = Param(
     description="Version number in the MLflow registry. Empty: the candidate that is held, if labels have come since.",
 )
 
-LABELS_BY = Param(
-    None,
-    type=["null", "string"],
-    format="date-time",
-    title="Judge by the labels known at",
-    description="Event time, with its offset. Empty: the end of the newest passed interval.",
-)
+LABELS_BY = _event_time("Judge by the labels known at", "Empty: the end of the newest passed interval.")
 
-AS_OF = Param(
-    None,
-    type=["null", "string"],
-    format="date-time",
-    title="Train as of",
-    description="Event time, with its offset; only what was known then is used. Empty: the end of the newest passed interval.",
-)
+AS_OF = _event_time("Train as of", "Only what was known then is used. Empty: the end of the newest passed interval.")
 REASON = Param("", type="string", title="Reason", description="Why this training runs; kept in the lineage.")
 
 SCOPE = Param(
@@ -90,20 +80,8 @@ RETRAINING = "{{ 'decision %d' % params.decision if params.decision else 'run %s
 """What began a retraining, by which the ledger knows it."""
 
 BACKTEST_PARAMS = {
-    "first": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="From",
-        description="Event time, with its offset; intervals that begin earlier are left out. Empty: all.",
-    ),
-    "last": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="To",
-        description="Event time, with its offset; intervals that end later are left out. Empty: all.",
-    ),
+    "first": _event_time("From", "Intervals that begin earlier are left out. Empty: all."),
+    "last": _event_time("To", "Intervals that end later are left out. Empty: all."),
     "every": Param(
         5, type="integer", minimum=1, title="Every k windows", description="The k of the yardstick of that name."
     ),

@@ -15,6 +15,8 @@ from kilter.core.verdict import Verdict
 from kilter.spec import ModelSpec
 
 Admission = Literal["promoted", "held", "rejected"]
+_INCONCLUSIVE: dict[str, Admission] = {"approve": "promoted", "hold": "held", "reject": "rejected"}
+"""What `gate.inconclusive` leads to."""
 
 
 def admits(
@@ -46,5 +48,5 @@ def admits(
         )
     verdict = against_champion.judge(spec.evaluation.primary, lost, len(rows), 0, spec.gate.against_champion).verdict
     if verdict is Verdict.INCONCLUSIVE:
-        return {"approve": "promoted", "hold": "held", "reject": "rejected"}[spec.gate.inconclusive]  # type: ignore[return-value]
+        return _INCONCLUSIVE[spec.gate.inconclusive]
     return "promoted" if verdict is Verdict.PASSED else "rejected"

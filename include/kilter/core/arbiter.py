@@ -67,8 +67,8 @@ class Evidence(Facts):
     judgements: tuple[Judgement, ...] = ()
     """By name: `data_drift`, `performance`, `decay`, `worth` and others that a report holds.
 
-    `decay` fails when the champion surely became worse than it was, and stands for `performance` where it is known; `worth` fails when waiting surely costs more than a
-    training. Others are told, and do not decide."""
+    `decay` fails when the champion surely became worse than it was, and stands for `performance` where it is known;
+    `worth` fails when waiting costs more than a training. Others are told, and do not decide."""
     rivals: tuple[Rival, ...] = ()
     scope: Scope = Scope()
     new_labels: int = 0
@@ -117,10 +117,11 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
     | an earlier model is better than a champion that decayed, and no training may begin | redeploy it          |
     | else                                                         | wait, with the cause and what is against it |
 
-    A cause is: quality that surely decayed; drifted columns while quality is unknown; waiting that surely costs more
-    than a training; labels grown by `growth`; an environment that changed; the schedule. Labels outrank distributions:
+    A cause is: quality that surely decayed; drifted columns while quality is unknown; waiting that costs more than a
+    training; labels grown by `growth`; an environment that changed; the schedule. Labels outrank distributions:
     a window whose quality held is left alone, however far its columns moved. Against it are trainings not yet earned
-    (`cooldown`, `saved`; only decay and drift may take the last one where several are saved), longer pauses after trainings in vain, and too few new labels.
+    (`cooldown`, `saved`; only decay and drift may take the last one where several are saved), longer pauses after trainings
+    of such a cause in vain, and too few new labels.
     """
     if evidence.wish is not None:
         return _granted(evidence, evidence.wish)

@@ -90,13 +90,11 @@ def _history_helps(record: Record, decayed: Decay) -> str | None:
 
 def _recency_helped(record: Record) -> bool:
     """Whether lately a training on recent rows alone surely gained over the champion of its time."""
-    known = {item.version for item in record.learners}
     for past in reversed(record.trainings):
-        if not {past.version, past.champion} <= known or record.now - past.window > _MEMORY:
-            continue
-        new = record.learner(past.version)
-        if new.kind == "recent":
-            gained = gain(new, record.learner(past.champion), new.learned + 1, min(record.now, past.window + _FEWEST))
+        pair = record.pair(past) if record.now - past.window <= _MEMORY else None
+        if pair is not None and pair[0].kind == "recent":
+            new, old = pair
+            gained = gain(new, old, new.learned + 1, min(record.now, past.window + _FEWEST))
             return gained.value - gained.error > LEAST_GAIN
     return False
 

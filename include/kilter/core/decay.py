@@ -45,8 +45,7 @@ def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
     Args:
         first: the first window that may belong to the changed world; default the first after its learning.
     """
-    begin = max(learner.learned + 1, learner.learned + 1 if first is None else first)
-    windows = learner.fresh(begin, record.now)
+    windows = learner.fresh(max(learner.learned + 1, first or 0), record.now)
     if not windows:
         reason = f"version {learner.version} has answered no labelled row yet that it did not learn from"
         return Decay(Judgement(name=DECAY, verdict=Verdict.INCONCLUSIVE, reason=reason), None, False)
@@ -75,10 +74,9 @@ def decay(learner: Learner, record: Record, first: int | None = None) -> Decay:
     changed = windows[surest]
     explained = record.classes and _explained(learner, record, windows[surest:])
     reason = f"{judgement.reason}; other shares of the classes explain it" if explained else judgement.reason
-    figures: dict[str, object] = {"since": record.spans[changed][0].isoformat(), "explained": explained}
     once = 1 - float(learner.test.mean())
     kept = max(0.0, (once - rise) / once) if once > 0 else 0.0
-    figures["kept"] = kept
+    figures = {"since": record.spans[changed][0].isoformat(), "explained": explained, "kept": kept}
     return Decay(judgement.model_copy(update={"reason": reason, "figures": figures}), changed, explained, kept)
 
 

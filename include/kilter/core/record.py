@@ -110,6 +110,13 @@ class Record:
         """The model of that version; `KeyError` when there is none."""
         return {item.version: item for item in self.learners}[version]
 
+    def pair(self, past: Past) -> tuple[Learner, Learner] | None:
+        """The model that a training made, and the champion of its time; None where the record does not hold both."""
+        known = {item.version: item for item in self.learners}
+        if past.version not in known or past.champion not in known:
+            return None
+        return known[past.version], known[past.champion]
+
     def rows(self, windows: Sequence[int]) -> int:
         """Labelled rows of some windows; those before the record's first are not known and count as none."""
         return sum(len(self.labels[place]) for place in windows if place >= 0)

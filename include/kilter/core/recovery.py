@@ -30,10 +30,10 @@ def unrecovered(record: Record) -> Recovery | None:
 
     Old rows may then be what holds it back. A training on rows since the change alone has nothing better to be followed by.
     """
-    last, known = (record.trainings[-1] if record.trainings else None), {item.version for item in record.learners}
-    if last is None or not last.decayed or not {last.version, last.champion} <= known:
+    last = record.trainings[-1] if record.trainings else None
+    if last is None or not last.decayed or (pair := record.pair(last)) is None:
         return None
-    new, old = record.learner(last.version), record.learner(last.champion)
+    new, old = pair
     windows = old.fresh(new.learned + 1, min(record.now, last.window + _WATCHED))
     if new.kind == "recent" or not windows:
         return None

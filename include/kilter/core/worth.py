@@ -36,10 +36,11 @@ def worth(record: Record, policy: Arbiter) -> Judgement:
             "rows since the change alone may win back more"
         )
         return Judgement(name=WORTH, verdict=Verdict.FAILED, reason=reason)
-    last, known = (record.trainings[-1] if record.trainings else None), {item.version for item in record.learners}
-    if last is None or last.decayed or last.version == last.champion or not {last.version, last.champion} <= known:
+    last = record.trainings[-1] if record.trainings else None
+    pair = None if last is None or last.decayed or last.version == last.champion else record.pair(last)
+    if pair is None:
         return Judgement(name=WORTH, verdict=Verdict.INCONCLUSIVE, reason="no training has shown yet what one gains")
-    new, old = record.learner(last.version), record.learner(last.champion)
+    new, old = pair
     gained = gain(new, old, new.learned + 1, record.now)
     if not gained.rows:
         reason = f"no labelled row has come yet that versions {new.version} and {old.version} both did not learn from"
@@ -95,12 +96,12 @@ def in_vain(record: Record, decayed: bool) -> int:
 
 def _gained(past: Past, record: Record) -> bool | None:
     """Whether a training gained something on fresh windows; None while that cannot be told."""
-    known = {item.version for item in record.learners}
-    if past.version not in known or past.champion not in known:
+    pair = record.pair(past)
+    if pair is None:
         return False
-    new = record.learner(past.version)
+    new, old = pair
     # Later windows may be of a third world, for which neither was made.
-    gained = gain(new, record.learner(past.champion), new.learned + 1, min(record.now, past.window + 2 * _PATIENCE))
+    gained = gain(new, old, new.learned + 1, min(record.now, past.window + 2 * _PATIENCE))
     if not gained.rows:
         return None
     if gained.value > max(0.01, gained.error):

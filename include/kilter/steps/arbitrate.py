@@ -119,7 +119,7 @@ def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence, dict[st
     evidence = Evidence(
         event_time=now,
         trigger=trigger,
-        wish=_wish(inputs, context) if inputs.wish else None,
+        wish=_wish(inputs, context),
         judgements=found.judgements,
         rivals=found.rivals,
         scope=found.scope,
@@ -146,8 +146,11 @@ def _told_before(known: Evidence, deciding: Deciding) -> RowMapping | None:
     return None
 
 
-def _wish(inputs: Inputs, context: StepContext) -> Wish:
+def _wish(inputs: Inputs, context: StepContext) -> Wish | None:
     from kilter.core.arbiter import Wish
+
+    if not inputs.wish:
+        return None
 
     name, version = context.spec.name, inputs.version
     if inputs.wish == "redeploy":
@@ -161,7 +164,7 @@ def _wish(inputs: Inputs, context: StepContext) -> Wish:
             raise InputError(
                 f"model '{name}': version {version} is the champion already: there is nothing to bring back"
             )
-    return Wish(action=inputs.wish, version=version, reason=inputs.reason or "no reason given")  # type: ignore[arg-type]
+    return Wish(action=inputs.wish, version=version, reason=inputs.reason or "no reason given")
 
 
 def _cause(versions: Sequence[ModelVersion], now: datetime, context: StepContext) -> Trigger | None:
