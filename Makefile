@@ -3,7 +3,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-WITH_TORCH := $(VENV)/.torch
 IMAGES := step serving
 UNIT := $(BIN)/python -m pytest -q tests/unit --numprocesses auto --dist loadfile
 LOCAL_IMAGES := postgres redis haproxy s3
@@ -36,7 +35,7 @@ lint: venv  ## linters, types and layers
 	@$(BIN)/mypy tests/benchmarks
 	@PYTHONPATH=include:plugins $(BIN)/lint-imports
 
-venv: $(INSTALLED) $(if $(TORCH),$(WITH_TORCH))  ## the virtual environment, from requirements.lock (TORCH=1 adds torch)
+venv: $(INSTALLED)  ## the virtual environment, from requirements.lock
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
@@ -44,14 +43,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "venv: installing requirements.lock into $(VENV), a minute or two"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-compile --no-index "$$(docker/fetch-torch $(BIN)/python)"
 	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/|lib2to3' $(VENV)/lib >/dev/null || true
 	@$(BIN)/python -m pip install -qq --no-deps --editable .
 	@$(BIN)/python -m pip check
-	@touch $@
-
-# On a line of its own, without hashes: the CPU build is not on PyPI. What torch needs is installed already.
-$(WITH_TORCH): $(INSTALLED)
-	@$(BIN)/python -m pip install -qq "$$(grep '^torch==' requirements.txt)"
 	@touch $@
 
 haproxy:
@@ -60,8 +55,8 @@ haproxy:
 engine:  ## prepare a bare Debian machine, as root: Docker, debootstrap, HAProxy
 	@docker/engine
 
-images:  ## build the step and serving images (TORCH=1 puts torch into the step image)
-	@docker/build $(if $(TORCH),--torch) $(IMAGES)
+images:  ## build the step and serving images
+	@docker/build $(IMAGES)
 
 lock: venv  ## rewrite the hash-pinned locks after a change to requirements.txt
 	@docker/lock

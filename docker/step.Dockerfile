@@ -1,9 +1,10 @@
-# The image that every step runs in. Dependencies come before code, so that a change of code rebuilds in seconds.
+# The image that every step runs in, in two variants: VARIANT=cpu, and cuda for machines with NVIDIA GPUs. Dependencies
+# come before code, so that a change of code rebuilds in seconds.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-# Wheels given by hand (docker/wheels is ignored by git): the CPU build of torch is not on PyPI.
-FROM scratch AS wheels
-COPY docker/step.lock docker/wheel[s] /
+# What the variants differ in: docker/fetch-torch puts the CPU build of torch, which is not on PyPI, into docker/wheels.
+FROM scratch AS variants
+COPY docker/step-cuda.lock docker/wheel[s] /
 
 FROM ${BASE_IMAGE}
 
@@ -21,11 +22,18 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,ta
     && pip check \
     && { python -m compileall -q -j 0 -x '/tests?/|lib2to3' /opt/venv "$(python -c 'import os; print(os.path.dirname(os.__file__))')"; true; }
 
-# `docker/build --torch` asks for torch==VERSION; see docs/decisions/0002-dependencies.md.
-ARG TORCH=
+# CPU: torch alone. CUDA: torch and xgboost, with NVIDIA's libraries; the driver comes from the host with the device.
+ARG VARIANT=cpu
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,target=/etc/kilter-ca.pem \
-    --mount=type=bind,from=wheels,target=/wheels \
-    [ -z "${TORCH}" ] || pip install --no-cache-dir --find-links /wheels "${TORCH}"
+    --mount=type=cache,id=kilter-pip,target=/root/.cache/pip \
+    --mount=type=bind,from=variants,target=/variants \
+    case "${VARIANT}" in \
+    cpu) pip install --no-deps --no-index --no-compile /variants/torch-*+cpu-*.whl ;; \
+    cuda) pip uninstall --yes --quiet xgboost-cpu && pip install --no-deps --no-compile --require-hashes -r /variants/step-cuda.lock ;; \
+    *) echo "VARIANT '${VARIANT}': allowed are cpu and cuda" >&2; exit 2 ;; \
+    esac \
+    && pip check \
+    && { python -m compileall -q -j 0 -x '/tests?/|lib2to3' /opt/venv/lib/python3*/site-packages/torch; true; }
 
 RUN groupadd --gid 10001 kilter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin kilter
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -16,7 +15,7 @@ from kilter.encoding import Signature
 from kilter.model_code import load_function
 from kilter.spec import ModelSpec, load_spec
 from kilter.stores.models import Model, to_part
-from kilter.trainers import trainer
+from kilter.trainers import TrainingRun, trainer
 
 FOLDER = Path(__file__).parents[2] / "include/models/factory_line"
 DAYS = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60)
@@ -65,7 +64,7 @@ def fit(rows: pd.DataFrame, spec: ModelSpec) -> Model:
     cut = round(len(rows) * (1 - spec.training.validation_share))
     train, validation = (to_part(part, signature, spec.label.column) for part in (rows[:cut], rows[cut:]))
     loss = loss_metric(spec.task, spec.evaluation.primary)
-    trained = make.train(train, validation, signature, spec.training, loss, "cpu", logging.getLogger())
+    trained = make.train(train, validation, TrainingRun(signature, spec.training, loss))
     return Model(signature, make.load(trained.files))
 
 

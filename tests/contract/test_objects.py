@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from kilter.stores.objects import (
     S3Objects,
     ScratchObjects,
     commit_dataset,
+    open_file,
     open_objects,
     read_file,
     read_manifest,
@@ -47,6 +47,34 @@ def test_a_second_put_replaces_the_first(objects: ObjectStore) -> None:
     objects.put("a", b"a longer first")
     objects.put("a", b"second")
     assert objects.get("a") == b"second"
+
+
+def test_a_part_of_an_object_is_read_without_the_rest(objects: ObjectStore) -> None:
+    objects.put("long", bytes(range(256)) * 20_000)
+    with objects.open("long") as file:
+        file.seek(-3, 2)
+        assert file.read() == b"\xfd\xfe\xff"
+        file.seek(4_000_000)
+        assert file.read(3) == bytes(range(256))[4_000_000 % 256 :][:3]
+        assert file.tell() == 4_000_003
+
+
+def test_an_open_object_is_read_to_its_end(objects: ObjectStore) -> None:
+    content = bytes(range(251)) * 15_000
+    objects.put("long", content)
+    with objects.open("long") as file:
+        assert file.read() == content
+        assert file.read() == b""
+
+
+def test_what_was_deleted_is_gone_and_may_be_deleted_again(objects: ObjectStore) -> None:
+    objects.put("a/b", b"1")
+    for _ in range(2):
+        objects.delete("a/b")
+    assert not objects.exists("a/b")
+    assert objects.list("a/") == []
+    with pytest.raises(DataError, match="no object at"):
+        objects.open("a/b")
 
 
 def test_an_object_may_be_empty(objects: ObjectStore) -> None:
@@ -136,6 +164,17 @@ def test_an_altered_file_is_a_data_error_with_both_digests(objects: ObjectStore)
         read_file(objects, made, "a")
 
 
+def test_a_file_that_is_opened_is_checked_first(objects: ObjectStore) -> None:
+    made = commit_dataset(objects, "sets", {"a": b"one"})
+    with open_file(objects, made, "a") as file:
+        assert file.read() == b"one"
+    objects.put(f"{made.key}/a", b"two")
+    with pytest.raises(DataError, match=r"was altered: sha256 \w{64}, committed \w{64}"):
+        open_file(objects, made, "a")
+    with pytest.raises(DataError, match="has no file 'z'; it holds: a"):
+        open_file(objects, made, "z")
+
+
 def test_an_altered_manifest_is_a_data_error(objects: ObjectStore) -> None:
     made = commit_dataset(objects, "sets", {"a": b"1"}, {"rows": 1})
     key = f"{made.key}/{MANIFEST}"
@@ -149,36 +188,13 @@ def test_committing_a_damaged_dataset_again_repairs_it(objects: ObjectStore, dam
     files = {"a": b"1", "b": b"2"}
     made = commit_dataset(objects, "sets", files)
     if damage == "missing":
-        objects = _Without(objects, f"{made.key}/a")  # type: ignore[assignment]
+        objects.delete(f"{made.key}/a")
     else:
         objects.put(f"{made.key}/{'a' if damage == 'altered' else MANIFEST}", b"damage")
     with pytest.raises(DataError, match=r"run the step that (made|makes) it|is no manifest"):
         read_file(objects, read_manifest(objects, made.key), "a")
     assert commit_dataset(objects, "sets", files) == made
     assert [read_file(objects, read_manifest(objects, made.key), name) for name in files] == [b"1", b"2"]
-
-
-class _Without:
-    """A store that lost an object, until it is put again; stores themselves remove nothing."""
-
-    def __init__(self, base: ObjectStore, lost: str) -> None:
-        self._base = base
-        self._lost = {lost}
-
-    def put(self, key: str, data: bytes) -> None:
-        self._base.put(key, data)
-        self._lost.discard(key)
-
-    def get(self, key: str) -> bytes:
-        if key in self._lost:
-            raise DataError("no object: run the step that makes it")
-        return self._base.get(key)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._base, name)
-
-    def exists(self, key: str) -> bool:
-        return key not in self._lost and self._base.exists(key)
 
 
 def test_a_file_that_is_not_of_the_dataset_is_a_data_error(objects: ObjectStore) -> None:
@@ -244,3 +260,10 @@ def test_what_is_written_to_scratch_is_seen_there_and_never_in_the_store_below()
     scratch.put("added", b"more")
     assert (scratch.get("kept"), scratch.list("")) == (b"new", ["added", "kept"])
     assert (below.get("kept"), below.list("")) == (b"old", ["kept"])
+
+
+def test_what_is_deleted_in_scratch_stays_in_the_store_below() -> None:
+    below = MemoryObjects()
+    below.put("kept", b"old")
+    ScratchObjects(below).delete("kept")
+    assert below.get("kept") == b"old"

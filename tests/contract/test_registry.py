@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mlflow.tracking import MlflowClient
 
 from kilter.errors import InputError, UnavailableError
 from kilter.services import free_port
@@ -232,3 +233,50 @@ assert "feast" not in sys.modules
 assert not [name for name in set(os.environ) - before if not name.startswith("MLFLOW_")]
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_training_is_watched_while_it_goes_on_and_registered_as_the_same_run(
+    registry: Registry, model: str, artifacts: Path
+) -> None:
+    watched = registry.begin_run(model, "manual", {"dag_id": "d"})
+    registry.log_progress(watched, {"validation_loss": [(0, 0.7), (1, 0.6)]}, {"eta": 0.1})
+    registry.log_progress(watched, {"validation_loss": [(2, 0.5)]})
+    told = run(model).model_copy(update={"run_id": watched, "curves": {"validation_loss": (0.7, 0.6, 0.5, 0.55)}})
+    assert registry.register(told, artifacts).run_id == watched
+
+
+def test_mlflow_keeps_each_point_of_a_curve_once(mlflow_url: str, model: str, artifacts: Path) -> None:
+    registry = MlflowRegistry(mlflow_url)
+    watched = registry.begin_run(model, "manual", {})
+    registry.log_progress(watched, {"validation_loss": [(0, 0.7), (2, 0.5)]})
+    told = run(model).model_copy(update={"run_id": watched, "curves": {"validation_loss": (0.7, 0.6, 0.5, 0.55)}})
+    registry.register(told, artifacts)
+    points = MlflowClient(mlflow_url).get_metric_history(watched, "validation_loss")
+    assert sorted((point.step, point.value) for point in points) == [(0, 0.7), (1, 0.6), (2, 0.5), (3, 0.55)]
+
+
+@pytest.mark.parametrize("watched", ["ended", "gone"])
+def test_a_run_that_ended_or_is_gone_is_not_gone_on_with(
+    mlflow_url: str, model: str, artifacts: Path, watched: str
+) -> None:
+    registry = MlflowRegistry(mlflow_url)
+    identity = registry.begin_run(model, "manual", {})
+    if watched == "ended":
+        registry.end_run(identity, "FAILED")
+    else:
+        identity = "0" * 32
+    told = run(model).model_copy(update={"run_id": identity})
+    assert registry.register(told, artifacts).run_id != identity
+
+
+def test_trials_are_shown_below_their_search_with_its_files(mlflow_url: str, model: str, tmp_path: Path) -> None:
+    registry = MlflowRegistry(mlflow_url)
+    search = registry.begin_run(model, "search", {})
+    trial = registry.begin_run(model, "trial 1", {"trial": "1"}, parent=search)
+    registry.end_run(trial, "KILLED")
+    (tmp_path / "importance.png").write_bytes(b"png")
+    registry.end_run(search, "FINISHED", tmp_path)
+    client = MlflowClient(mlflow_url)
+    assert client.get_run(trial).data.tags["mlflow.parentRunId"] == search
+    assert client.get_run(trial).info.status == "KILLED"
+    assert [item.path for item in client.list_artifacts(search)] == ["importance.png"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import tempfile
 import threading
@@ -29,7 +28,7 @@ from kilter.stores.models import read_part, save_model, to_part
 from kilter.stores.objects import open_objects
 from kilter.stores.registry import MlflowRegistry, PipelineRun
 from kilter.stores.router import Router
-from kilter.trainers import Part, trainer
+from kilter.trainers import Part, TrainingRun, trainer
 
 from .conftest import MODEL, REPOSITORY, Demo
 
@@ -62,8 +61,8 @@ class Live:
             learn(to_part(read_part(self.objects, champion.snapshot, part), signature, self.spec.label.column))
             for part in ("train", "validation")
         )
-        log = logging.getLogger("test")
-        trained = trainer("xgboost").train(train, validation, signature, self.spec.training, "log_loss", "cpu", log)
+        told = TrainingRun(signature, self.spec.training, "log_loss")
+        trained = trainer("xgboost").train(train, validation, told)
         saved = save_model(self.objects, MODEL, trained, signature, {"trainer": "xgboost"})
         names = dict.fromkeys(("name", "dataset", "dataset_digest", "evaluation"), "forced past the gate")
         run = PipelineRun(

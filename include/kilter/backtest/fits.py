@@ -21,7 +21,7 @@ from kilter.core.record import guess_loss, row_losses
 from kilter.core.splits import split_by_time
 from kilter.environment import environment_digest
 from kilter.errors import DataError
-from kilter.trainers import Part, trainer
+from kilter.trainers import Part, TrainingRun, trainer
 
 Scores = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
@@ -109,7 +109,7 @@ class Fits:
         quiet = logging.getLogger("kilter.backtest.training")
         quiet.setLevel(logging.WARNING)
         began = time.monotonic()
-        made = module.train(train, validation, history.signature, spec.training, loss, "cpu", quiet)
+        made = module.train(train, validation, TrainingRun(history.signature, spec.training, loss, log=quiet))
         seconds = time.monotonic() - began
         scores = module.load(made.files).predict(history.matrix).astype(np.float32)
         fit = self._fit(windows, scores, parts["test"], len(parts["train"]), seconds)

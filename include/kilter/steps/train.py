@@ -32,16 +32,17 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     from kilter.core.metrics import loss_metric
     from kilter.encoding import Signature
     from kilter.stores.models import read_part, save_model, to_part
-    from kilter.trainers import trainer
+    from kilter.trainers import TrainingRun, trainer
 
     spec = context.spec
     signature = Signature.of(spec)
     training = spec.training.model_copy(update={"parameters": {**spec.training.parameters, **inputs.parameters}})
     train = to_part(read_part(context.objects, inputs.snapshot, "train"), signature, spec.label.column)
     validation = to_part(read_part(context.objects, inputs.snapshot, "validation"), signature, spec.label.column)
-    context.log.info("training on %d rows, stopping early on %d", len(train.labels), len(validation.labels))
+    context.log.info("training on %d rows, stopping early on %d", len(train), len(validation))
     loss = loss_metric(spec.task, spec.evaluation.primary)
-    trained = trainer(training.trainer).train(train, validation, signature, training, loss, context.device, context.log)
+    told = TrainingRun(signature, training, loss, context.device, context.log)
+    trained = trainer(training.trainer).train(train, validation, told)
     facts = {"trainer": training.trainer, "parameters": training.parameters, "loss": loss, "device": context.device}
     saved = save_model(context.objects, spec.name, trained, signature, facts)
     context.log.info("model %s after %d rounds", saved.digest[:12], trained.rounds)

@@ -7,12 +7,13 @@ digest, whose manifest is written last; without a manifest it does not exist.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlparse
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from kilter.errors import DataError, InputError, UnavailableError
 
 MANIFEST = "manifest.json"
+_PIECE = 1024 * 1024
+"""Bytes that are read at once of an object that is opened, or whose digest is checked."""
 
 _REPAIR = "restore the object, or run the step that made it again (in Airflow with the DAG's Param no_cache)"
 
@@ -32,6 +35,12 @@ class ObjectStore(Protocol):
 
     def get(self, key: str) -> bytes:
         """Read; raises `DataError` when there is no such object."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Open for reading and seeking, so that a part of a large object can be read; errors as of `get`."""
+
+    def delete(self, key: str) -> None:
+        """Remove; gone already is fine."""
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
@@ -69,6 +78,15 @@ class FileObjects:
             return self._path(key).read_bytes()
         except (FileNotFoundError, IsADirectoryError):
             raise _absent(self.uri(key)) from None
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return self._path(key).open("rb")
+        except (FileNotFoundError, IsADirectoryError):
+            raise _absent(self.uri(key)) from None
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -110,6 +128,21 @@ class S3Objects:
             body: bytes = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
             return body
 
+    def open(self, key: str) -> BinaryIO:
+        with self._faults(key):
+            size = int(self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ContentLength"])
+        return io.BufferedReader(_Ranges(size, lambda first, last: self._part(key, first, last)), _PIECE)
+
+    def _part(self, key: str, first: int, last: int) -> bytes:
+        with self._faults(key):
+            found = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key, Range=f"bytes={first}-{last}")
+            part: bytes = found["Body"].read()
+            return part
+
+    def delete(self, key: str) -> None:
+        with self._faults(key):
+            self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+
     def exists(self, key: str) -> bool:
         try:
             with self._faults(key):
@@ -148,6 +181,38 @@ class S3Objects:
             ) from error
 
 
+class _Ranges(io.RawIOBase):
+    """An object of known size that is read by ranges of bytes, both ends included."""
+
+    def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
+        self._size = size
+        self._read = read
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._size - self._at)
+        if wanted <= 0:
+            return 0
+        part = self._read(self._at, self._at + wanted - 1)
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
 class MemoryObjects:
     """Objects in a dictionary: the fake for tests."""
 
@@ -163,6 +228,12 @@ class MemoryObjects:
         except KeyError:
             raise _absent(self.uri(key)) from None
 
+    def open(self, key: str) -> BinaryIO:
+        return io.BytesIO(self.get(key))
+
+    def delete(self, key: str) -> None:
+        self._objects.pop(key, None)
+
     def exists(self, key: str) -> bool:
         return key in self._objects
 
@@ -174,7 +245,10 @@ class MemoryObjects:
 
 
 class ScratchObjects:
-    """Reads from a store and writes to memory: whatever is done through it leaves no trace in the store."""
+    """Reads from a store and writes to memory: whatever is done through it leaves no trace in the store.
+
+    What was written through it may be deleted again, and nothing else.
+    """
 
     def __init__(self, base: ObjectStore) -> None:
         self._base = base
@@ -184,7 +258,16 @@ class ScratchObjects:
         self._written.put(key, data)
 
     def get(self, key: str) -> bytes:
-        return (self._written if self._written.exists(key) else self._base).get(key)
+        return self._holder(key).get(key)
+
+    def open(self, key: str) -> BinaryIO:
+        return self._holder(key).open(key)
+
+    def delete(self, key: str) -> None:
+        self._written.delete(key)
+
+    def _holder(self, key: str) -> ObjectStore:
+        return self._written if self._written.exists(key) else self._base
 
     def exists(self, key: str) -> bool:
         return self._written.exists(key) or self._base.exists(key)
@@ -283,12 +366,36 @@ def read_file(objects: ObjectStore, manifest: Manifest, name: str) -> bytes:
         DataError: the file is not of this dataset, or its bytes are not those committed.
     """
     if name not in manifest.files:
-        raise DataError(
-            f"dataset {objects.uri(manifest.key)} has no file '{name}'; it holds: {', '.join(manifest.files)}"
-        )
+        raise _no_file(objects, manifest, name)
     data = objects.get(f"{manifest.key}/{name}")
     if (found := sha256(data)) != manifest.files[name]:
-        raise DataError(
-            f"{objects.uri(manifest.key)}/{name} was altered: sha256 {found}, committed {manifest.files[name]}: {_REPAIR}"
-        )
+        raise _altered(objects, manifest, name, found)
     return data
+
+
+def open_file(objects: ObjectStore, manifest: Manifest, name: str) -> BinaryIO:
+    """Open one file of a dataset that may be larger than memory, once its bytes were checked against their digest.
+
+    Raises:
+        DataError: as of `read_file`.
+    """
+    if name not in manifest.files:
+        raise _no_file(objects, manifest, name)
+    file, digest = objects.open(f"{manifest.key}/{name}"), hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    if (found := digest.hexdigest()) != manifest.files[name]:
+        file.close()
+        raise _altered(objects, manifest, name, found)
+    file.seek(0)
+    return file
+
+
+def _no_file(objects: ObjectStore, manifest: Manifest, name: str) -> DataError:
+    return DataError(f"dataset {objects.uri(manifest.key)} has no file '{name}'; it holds: {', '.join(manifest.files)}")
+
+
+def _altered(objects: ObjectStore, manifest: Manifest, name: str, found: str) -> DataError:
+    return DataError(
+        f"{objects.uri(manifest.key)}/{name} was altered: sha256 {found}, committed {manifest.files[name]}: {_REPAIR}"
+    )

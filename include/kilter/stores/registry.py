@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +28,7 @@ _REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DEN
 _DIGEST_LENGTH = 36
 """MLflow cuts nothing and refuses data set digests beyond this length; the full one is a tag."""
 
+_PARENT = "mlflow.parentRunId"
 _BATCH = 1000
 """MLflow takes no more metrics in one request."""
 
@@ -65,6 +68,13 @@ class PipelineRun(BaseModel):
     evaluation: str
     curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """Metrics with a value for each round of the training."""
+    run_id: str = ""
+    """The run that was begun while training, to go on with; empty for a new one."""
+
+
+Curves = Mapping[str, Sequence[tuple[int, float]]]
+"""Points of each metric: the round, and its value."""
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class ReportRun(BaseModel):
@@ -119,6 +129,19 @@ class Registry(Protocol):
     def log_report(self, run: ReportRun, artifacts: Path) -> str:
         """Log a drift report with the files below `artifacts`; the same report again is the same run. Returns its id."""
 
+    def begin_run(self, model: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
+        """Begin a run that people may watch while it goes on; return its id.
+
+        Args:
+            parent: the run that it is shown under; empty for none.
+        """
+
+    def log_progress(self, run_id: str, curves: Curves, parameters: Mapping[str, Any] | None = None) -> None:
+        """Add points to the curves of a run, and parameters, each of which has one value for good."""
+
+    def end_run(self, run_id: str, status: RunStatus, artifacts: Path | None = None) -> None:
+        """End a run, with the files below `artifacts`."""
+
 
 class MlflowRegistry:
     """The registry on an MLflow tracking server.
@@ -141,21 +164,19 @@ class MlflowRegistry:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
         with self._faults():
-            experiment = self._experiment(run.model)
             lineage = {_TAG + key: value for key, value in run.tags.items()}
-            made = self._client.create_run(experiment, run_name=run.name, tags=lineage)
+            made = self._unfinished(run.run_id) or self._client.create_run(
+                self._experiment(run.model), run_name=run.name
+            )
             identity = made.info.run_id
             self._client.log_batch(
                 identity,
                 metrics=[Metric(key, value, 0, 0) for key, value in run.metrics.items()],
                 params=[Param(key, str(value)) for key, value in run.parameters.items()],
-                tags=[RunTag(_TAG + "dataset_digest", run.dataset_digest)],
+                tags=[RunTag(key, value) for key, value in lineage.items()]
+                + [RunTag(_TAG + "dataset_digest", run.dataset_digest)],
             )
-            points = [
-                Metric(key, value, 0, step) for key, curve in run.curves.items() for step, value in enumerate(curve)
-            ]
-            for first in range(0, len(points), _BATCH):
-                self._client.log_batch(identity, metrics=points[first : first + _BATCH])
+            self._log_points(identity, self._not_logged(identity, run.curves))
             dataset = Dataset(
                 name=f"{run.model} snapshot",
                 digest=run.dataset_digest[:_DIGEST_LENGTH],
@@ -245,6 +266,59 @@ class MlflowRegistry:
             self._client.set_terminated(identity)
         return identity
 
+    def begin_run(self, model: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
+        lineage = {_TAG + key: value for key, value in tags.items()}
+        with self._faults():
+            made = self._client.create_run(
+                self._experiment(model), run_name=name, tags=lineage | ({_PARENT: parent} if parent else {})
+            )
+        return str(made.info.run_id)
+
+    def log_progress(self, run_id: str, curves: Curves, parameters: Mapping[str, Any] | None = None) -> None:
+        from mlflow.entities import Param
+
+        with self._faults():
+            if parameters:
+                told = [Param(key, str(value)) for key, value in parameters.items()]
+                self._client.log_batch(run_id, params=told)
+            self._log_points(run_id, curves)
+
+    def end_run(self, run_id: str, status: RunStatus, artifacts: Path | None = None) -> None:
+        with self._faults():
+            if artifacts is not None:
+                self._client.log_artifacts(run_id, str(artifacts))
+            self._client.set_terminated(run_id, status)
+
+    def _unfinished(self, run_id: str) -> Any:
+        """The run of that id if it has not ended; None without one, and where it was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        if not run_id:
+            return None
+        try:
+            found = self._client.get_run(run_id)
+        except MlflowException as error:
+            if _is_absent(error):
+                return None
+            raise
+        return found if (found.info.status, found.info.lifecycle_stage) == ("RUNNING", "active") else None
+
+    def _not_logged(self, run_id: str, curves: Mapping[str, tuple[float, ...]]) -> Curves:
+        """The points that a run's curves lack, as they may have been logged while it went on."""
+        there = {key: {point.step for point in self._client.get_metric_history(run_id, key)} for key in curves}
+        return {
+            key: [(step, value) for step, value in enumerate(curve) if step not in there[key]]
+            for key, curve in curves.items()
+        }
+
+    def _log_points(self, run_id: str, curves: Curves) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [Metric(key, value, now, step) for key, curve in curves.items() for step, value in curve]
+        for first in range(0, len(points), _BATCH):
+            self._client.log_batch(run_id, metrics=points[first : first + _BATCH])
+
     def _get(self, model: str, version: int) -> Any:
         from mlflow.exceptions import MlflowException
 
@@ -283,6 +357,19 @@ class MlflowRegistry:
             ) from error
 
 
+@dataclass
+class LiveRun:
+    """A run that was begun to be watched, as the fake keeps it."""
+
+    name: str
+    tags: dict[str, str]
+    parent: str
+    status: str = "RUNNING"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
 class MemoryRegistry:
     """The registry in a dictionary: the fake for tests."""
 
@@ -292,6 +379,8 @@ class MemoryRegistry:
         self._aliases: dict[tuple[str, str], int] = {}
         self.attached: dict[tuple[str, int], dict[str, bytes]] = {}
         """Files by model and version, then by path."""
+        self.runs: dict[str, LiveRun] = {}
+        """Those that were begun to be watched, by id."""
         self.reports: dict[str, tuple[ReportRun, dict[str, bytes]]] = {}
         """Reports with their files, by key."""
 
@@ -299,7 +388,7 @@ class MemoryRegistry:
         known = self._versions.setdefault(run.model, [])
         made = ModelVersion(
             version=len(known) + 1,
-            run_id=f"run-{len(known) + 1}",
+            run_id=run.run_id or f"run-{len(known) + 1}",
             **run.model_dump(include={"key", "digest", "snapshot", "evaluation", "metrics"}),
         )
         known.append(made)
@@ -343,6 +432,21 @@ class MemoryRegistry:
     def log_report(self, run: ReportRun, artifacts: Path) -> str:
         self.reports.setdefault(run.report, (run, _files_below(artifacts)))
         return f"report-{list(self.reports).index(run.report) + 1}"
+
+    def begin_run(self, model: str, name: str, tags: Mapping[str, str], parent: str = "") -> str:
+        identity = f"live-{len(self.runs) + 1}"
+        self.runs[identity] = LiveRun(name, dict(tags), parent)
+        return identity
+
+    def log_progress(self, run_id: str, curves: Curves, parameters: Mapping[str, Any] | None = None) -> None:
+        run = self.runs[run_id]
+        run.parameters |= parameters or {}
+        for key, points in curves.items():
+            run.curves.setdefault(key, []).extend(points)
+
+    def end_run(self, run_id: str, status: RunStatus, artifacts: Path | None = None) -> None:
+        self.runs[run_id].status = status
+        self.runs[run_id].files |= _files_below(artifacts) if artifacts is not None else {}
 
 
 def _files_below(folder: Path) -> dict[str, bytes]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError, InputError
-from kilter.spec import OWN_PARAMETERS, Task, Training
-from kilter.trainers import Loss, Part, Scores, Trained
+from kilter.spec import OWN_PARAMETERS, Task
+from kilter.trainers import Loss, Part, Rows, Scores, Trained, TrainingRun, whole
 
 MODEL_FILE = "model.ubj"
 _MANY_ROWS = 10_000
@@ -29,15 +28,7 @@ _OBJECTIVES: dict[tuple[Task, Loss], dict[str, str]] = {
 """What XGBoost makes small, and what it stops early by."""
 
 
-def train(
-    train: Part,
-    validation: Part,
-    signature: Signature,
-    training: Training,
-    loss: Loss,
-    device: Literal["cpu", "cuda"],
-    log: logging.Logger,
-) -> Trained:
+def train(train: Rows, validation: Rows, run: TrainingRun) -> Trained:
     """Boost until `early_stopping` rounds bring no gain on the validation part, at most `rounds`.
 
     Of many classes each round makes a tree for each class of the signature, also for those that no row has.
@@ -47,28 +38,29 @@ def train(
     """
     import xgboost
 
+    signature, training = run.signature, run.training
     if taken := sorted(OWN_PARAMETERS["xgboost"] & training.parameters.keys()):
         raise InputError(f"training.parameters: {', '.join(taken)} is set by Kilter: remove it from model.yaml")
     parameters: dict[str, Any] = {
         **training.parameters,
-        **(objective := _OBJECTIVES[signature.task, loss]),
+        **(objective := _OBJECTIVES[signature.task, run.loss]),
         **({"num_class": len(signature.classes)} if signature.classes else {}),
         "seed": training.seed,
-        "nthread": _THREADS if len(train.labels) >= _MANY_ROWS else 1,
-        "device": device,
+        "nthread": _THREADS if len(train) >= _MANY_ROWS else 1,
+        "device": run.device,
         "tree_method": "hist",
     }
     history: dict[str, dict[str, list[float]]] = {}
     try:
         booster = xgboost.train(
             parameters,
-            _matrix(train, signature),
+            _matrix(whole(train), signature),
             num_boost_round=training.rounds,
-            evals=[(_matrix(validation, signature), "validation")],
+            evals=[(_matrix(whole(validation), signature), "validation")],
             early_stopping_rounds=training.early_stopping,
             evals_result=history,
             verbose_eval=False,
-            callbacks=[_progress(objective["eval_metric"], log)],
+            callbacks=[_progress(objective["eval_metric"], run)],
         )
     except xgboost.core.XGBoostError as error:
         raise InputError(
@@ -134,13 +126,15 @@ def _matrix(part: Part, signature: Signature) -> Any:
     )
 
 
-def _progress(metric: str, log: logging.Logger) -> Any:
+def _progress(metric: str, run: TrainingRun) -> Any:
     import xgboost
 
     class Progress(xgboost.callback.TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            loss = float(evals_log["validation"][metric][-1])
             if epoch % _PROGRESS_ROUNDS == 0:
-                log.info("round %d: validation %s %.5f", epoch, metric, evals_log["validation"][metric][-1])
+                run.log.info("round %d: validation %s %.5f", epoch, metric, loss)
+            run.on_round(epoch, loss)
             return False
 
     return Progress()

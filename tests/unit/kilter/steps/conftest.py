@@ -24,7 +24,7 @@ from kilter.stores.ledger import Ledger
 from kilter.stores.models import read_part, save_model, to_part
 from kilter.stores.objects import FileObjects
 from kilter.stores.registry import MemoryRegistry, PipelineRun
-from kilter.trainers import Part, trainer
+from kilter.trainers import Part, TrainingRun, trainer
 
 MODEL_YAML = """
 name: rides
@@ -212,7 +212,7 @@ class Rides:
         signature = signature.model_copy(update=answers or {})
         loss = loss_metric(signature.task, spec.evaluation.primary)
         trained = trainer("xgboost").train(
-            parts["train"], parts["validation"], signature, spec.training, loss, "cpu", logging.getLogger("test")
+            parts["train"], parts["validation"], TrainingRun(signature, spec.training, loss)
         )
         saved = save_model(self.objects, "rides", trained, signature, {"trainer": "xgboost", "loss": loss})
         run = {

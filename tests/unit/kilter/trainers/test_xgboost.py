@@ -1,7 +1,5 @@
 """What the XGBoost trainer takes for a model."""
 
-import logging
-
 import numpy as np
 import pytest
 import xgboost
@@ -9,7 +7,7 @@ import xgboost
 from kilter.encoding import Signature
 from kilter.errors import DataError
 from kilter.spec import Feature, Task, Training
-from kilter.trainers import Loss, Part
+from kilter.trainers import Loss, Part, TrainingRun
 from kilter.trainers.xgboost import MODEL_FILE, load, train
 
 
@@ -44,7 +42,7 @@ def learned(signature: Signature, loss: Loss, labels: np.ndarray, rows: np.ndarr
     half = len(rows) // 2
     parts = [Part(rows[part], labels[part]) for part in (slice(half), slice(half, None))]
     training = Training(trainer="xgboost", rounds=20, early_stopping=5, parameters={"max_depth": 2})
-    return load(train(*parts, signature, training, loss, "cpu", logging.getLogger("test")).files).predict(rows)
+    return load(train(*parts, TrainingRun(signature, training, loss)).files).predict(rows)
 
 
 def of(task: Task, *classes: str) -> Signature:
@@ -90,7 +88,7 @@ def test_the_loss_of_every_round_is_kept_also_of_those_after_the_best() -> None:
     signature = Signature(entity="id", timestamp="at", features=(Feature(name="x"),))
     training = Training(trainer="xgboost", rounds=200, early_stopping=7)
     trained = train(Part(part.rows[:200], part.labels[:200]), Part(part.rows[200:], part.labels[200:]),
-                    signature, training, "log_loss", "cpu", logging.getLogger("test"))  # fmt: skip
+                    TrainingRun(signature, training, "log_loss"))  # fmt: skip
     assert len(trained.losses) == trained.rounds + 7
     assert min(trained.losses) == trained.losses[trained.rounds - 1]
     scores = load(trained.files).predict(part.rows[200:])
