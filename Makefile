@@ -13,15 +13,15 @@ LOCAL_IMAGES := postgres redis haproxy s3
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: venv haproxy  ## the whole loop on a year of real flights; then everything stays up
-	@$(BIN)/python -m kilter demo up
+demo: venv haproxy  ## the whole loop on a year of real flights; then everything stays up (MODEL=arrival_delay: PyTorch)
+	@$(BIN)/python -m kilter demo up $(if $(MODEL),--model $(MODEL))
 
 down:  ## stop what the demo started
 	@$(BIN)/python -m kilter demo down
 
 test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-to-end tests
-	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
 	@$(UNIT)
+	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
 	@$(BIN)/python -m pytest -q tests/contract tests/dags --numprocesses auto --dist loadfile
 	@$(BIN)/python -m pytest tests/e2e tests/engine tests/faults
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kilter.backtest.command import add_options
+from kilter.demo import MODELS as DEMO_MODELS
 from kilter.errors import InputError, KilterError
 from kilter.settings import Settings
 
@@ -68,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", _demo, "the whole loop on a year of flights", "kilter demo up --until 2013-06")
     demo.add_argument("action", choices=["up", "down"], help="start and drive it, or stop what was started")
+    demo.add_argument(
+        "--model",
+        choices=DEMO_MODELS,
+        default=DEMO_MODELS[0],
+        help="flight_delay: late or not, by XGBoost (default); arrival_delay: minutes late, by PyTorch",
+    )
     demo.add_argument("--until", type=_month, default="2013-08", help="first month not lived through (default 2013-08)")
     demo.add_argument("--runtime", choices=["auto", "docker", "process"], default="auto", help="where steps run")
     demo.add_argument(
@@ -213,7 +220,7 @@ def _demo(options: argparse.Namespace, settings: Settings) -> None:
     if options.action == "down":
         command.down(settings)
     else:
-        command.up(command.Options(options.until, options.runtime, options.airflow_port), settings)
+        command.up(command.Options(options.model, options.until, options.runtime, options.airflow_port), settings)
 
 
 def _backtest(options: argparse.Namespace, settings: Settings) -> None:

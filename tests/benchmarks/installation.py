@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
 
 from rich.console import Console
 
+from kilter.demo import MODELS
 from kilter.demo.airflow import Airflow
-from kilter.demo.command import MODEL
 from kilter.demo.loop import Loop
 from kilter.demo.stack import Stack, build_images, choose_runtime, take_down
 from kilter.services import Services, executable, free_port
@@ -97,7 +97,7 @@ def _start(stack: Stack, with_airflow: bool) -> Installation:
     if with_airflow:
         airflow.log_in()
     loop = Loop(
-        spec=load_spec(settings.models / MODEL),
+        spec=load_spec(settings.models / MODELS[0]),
         settings=settings,
         airflow=airflow,
         ledger=Ledger(settings.ledger),

@@ -23,7 +23,6 @@ from kilter.stores.ledger import Ledger
 from kilter.stores.objects import open_objects
 from kilter.stores.registry import MlflowRegistry
 
-MODEL = "flight_delay"
 _FIRST = datetime(2013, 1, 1, tzinfo=UTC)
 _LIVE = datetime(2013, 3, 1, tzinfo=UTC)
 
@@ -32,6 +31,7 @@ _LIVE = datetime(2013, 3, 1, tzinfo=UTC)
 class Options:
     """What a person may choose; `until` is the first month that is not lived through."""
 
+    model: str
     until: datetime
     runtime: Literal["auto", "docker", "process"]
     airflow_port: int
@@ -57,8 +57,8 @@ def up(options: Options, settings: Settings) -> None:
     if clean(settings.home):
         say(f"removed the state of an earlier demo in {settings.home}")
     images = build_images(repository) if runtime == "docker" else {}
-    stack = Stack(_with_one_model(settings), repository, options.airflow_port, runtime, images)
-    loop = _start(stack, say)
+    stack = Stack(_with_one_model(settings, options.model), repository, options.airflow_port, runtime, images)
+    loop = _start(stack, options.model, say)
     began = time.monotonic()
     loop.wait_for_dags()
     say("Airflow has parsed the DAGs")
@@ -76,15 +76,15 @@ def down(settings: Settings) -> None:
     take_down(settings, print)
 
 
-def _with_one_model(settings: Settings) -> Settings:
+def _with_one_model(settings: Settings, model: str) -> Settings:
     """The same installation with the demo's model alone: DAGs of others that begin with Airflow would hold it up in SQLite."""
     models = settings.home / "models"
     models.mkdir(parents=True, exist_ok=True)
-    (models / MODEL).symlink_to(settings.models / MODEL)
+    (models / model).symlink_to(settings.models / model)
     return settings.model_copy(update={"models": models})
 
 
-def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
+def _start(stack: Stack, model: str, say: Callable[[str], None]) -> Loop:
     stack.prepare()
     password = stack.password
     services = Services(stack.settings.home)
@@ -99,7 +99,7 @@ def _start(stack: Stack, say: Callable[[str], None]) -> Loop:
     airflow.make_pool("gpu", 1)
     settings = stack.settings
     return Loop(
-        spec=load_spec(settings.models / MODEL),
+        spec=load_spec(settings.models / model),
         settings=settings,
         airflow=airflow,
         ledger=Ledger(settings.ledger),

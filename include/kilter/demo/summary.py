@@ -15,6 +15,7 @@ from kilter.demo.loop import STAGES, Loop
 from kilter.drift_report import SCORE
 from kilter.encoding import encode_labels
 from kilter.scores import from_column
+from kilter.spec import LOWER_IS_BETTER
 from kilter.stores.models import load_model
 from kilter.stores.parquet import read_table
 
@@ -43,8 +44,9 @@ def show(summary: dict[str, Any], console: Console, airflow: str, password: str,
     )
     for row in summary["months"]:
         served, never = row["served"], row["never_retrained"]
+        gain = never - served if metric in LOWER_IS_BETTER else served - never
         table.add_row(
-            row["month"], f"{row['rows']:,}", row["versions"], f"{served:.4f}", f"{never:.4f}", f"{served - never:+.4f}"
+            row["month"], f"{row['rows']:,}", row["versions"], f"{served:.4f}", f"{never:.4f}", f"{gain:+.4f}"
         )
     console.print(table)
     table = _table("Decisions", "at", "action", "reason")
