@@ -1,4 +1,4 @@
-"""`python -m kilter`: run a step, serve models, check a model folder, drive the demo, show lineage."""
+"""`python -m kilter`: run a step, serve models, check a model folder, drive the demo, show lineage, export models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kilter.backtest.command import add_options
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kilter.serving.prediction_log import AnswerLog
     from kilter.stores.deployment import Role
     from kilter.stores.objects import ObjectStore
+    from kilter.stores.registry import Registry
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,6 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     lineage = _command(commands, "lineage", _lineage, "trace a model version as JSON", "kilter lineage flight_delay 2")
     lineage.add_argument("model", help="the model: a folder in include/models")
     lineage.add_argument("version", type=int, nargs="?", help="default the champion")
+
+    export = _command(
+        commands,
+        "export",
+        _export,
+        "write a model into a folder that scores rows by itself",
+        "kilter export flight_delay --to flight_delay_model",
+    )
+    export.add_argument("model", help="the model: a folder in include/models")
+    export.add_argument("--version", type=int, help="default the champion")
+    export.add_argument("--to", required=True, type=Path, metavar="DIR", help="a folder that is absent or empty")
 
     rollout = _command(
         commands,
@@ -235,12 +248,35 @@ def _lineage(options: argparse.Namespace, settings: Settings) -> None:
     from kilter.stores.registry import MlflowRegistry
 
     registry = MlflowRegistry(settings.mlflow)
-    version = options.version or registry.champion(options.model)
+    version = _version(options, registry)
+    print(json.dumps(trace(options.model, version, registry, Ledger(settings.ledger)), indent=1))
+
+
+def _version(options: argparse.Namespace, registry: Registry) -> int:
+    """The version that was named, or else the champion."""
+    version: int | None = registry.champion(options.model) if options.version is None else options.version
     if version is None:
         raise InputError(
             f"model '{options.model}' has no champion: name a version, or run {options.model}.continuous_training"
         )
-    print(json.dumps(trace(options.model, version, registry, Ledger(settings.ledger)), indent=1))
+    return version
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> None:
+    from kilter.export.content import Export
+    from kilter.export.folder import write_folder
+    from kilter.spec import load_spec
+    from kilter.stores.objects import open_objects
+    from kilter.stores.registry import MlflowRegistry
+
+    spec, registry = load_spec(settings.models / options.model), MlflowRegistry(settings.mlflow)
+    version = registry.version(spec.name, _version(options, registry))
+    tags = registry.tags(spec.name, version.version)
+    files = Export(spec, version, tags, open_objects(settings.objects)).files()
+    written = write_folder(options.to, files)
+    print(
+        f"{spec.name} version {version.version} {'is' if written else 'was already'} in {options.to}: {', '.join(files)}"
+    )
 
 
 def _rollout(options: argparse.Namespace, settings: Settings) -> None:

@@ -208,6 +208,9 @@ class Source(Section):
         (), description="python: variables of the Airflow worker that the function gets, such as credentials"
     )
     lookback: Duration = timedelta(0)
+    licence: Annotated[
+        str | None, Field(min_length=1, description="of the data: an SPDX id such as CC0-1.0, or the terms in words")
+    ] = None
     tables: dict[Name, Table] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from kilter.serving import ubjson
 from kilter.serving.booster import Booster
 from kilter.serving.score import Score
 from kilter.serving.trees import Trees, to_onnx, trying_rows
+from kilter.spec import Task
 
 TOLERANCE = 1e-6
 """How far a probability of the graph may be from XGBoost's; sums of float32 leaves in another order differ by less.
@@ -143,19 +144,33 @@ def of_booster(data: bytes, signature: Signature, owner: str) -> Predictor:
         return SlowTrees(booster, str(error))
 
 
-def _graph(document: Any, booster: Booster, signature: Signature, owner: str) -> Graph:
-    """The booster as a graph; a DataError where that cannot be or where it gives other scores."""
+def tree_graph(document: Any, signature: Signature) -> tuple[bytes, Matrix]:
+    """A booster as an ONNX file, and rows on which the two would differ, if they did.
+
+    Raises:
+        DataError: no such graph gives its scores: see `kilter.serving.trees`.
+    """
     trees = Trees.of(document)
     categories = [len(feature.categories or ()) for feature in signature.features]
     if unknown := {int(feature) for feature in trees.feature[trees.categorical] if not categories[feature]}:
         raise DataError(f"it splits {signature.names[min(unknown)]} by category, which is a number in the signature")
-    graph = Graph(to_onnx(trees), signature, owner)
-    rows = trying_rows(trees, categories, _TRIED_ROWS)
-    own = np.array(booster.predict(rows))
-    differ = float(np.abs(_scores(graph, rows, owner) - own).max())
-    allowed = TOLERANCE * (float(np.abs(own).max()) if signature.task == "regression" else 1.0)
+    return to_onnx(trees), trying_rows(trees, categories, _TRIED_ROWS)
+
+
+def check_agreement(scores: Sequence[Score], expected: Sequence[Score], task: Task) -> None:
+    """Whether scores of the same rows are equal but for `TOLERANCE`; a DataError says how far apart they are."""
+    wanted = np.array(expected)
+    differ = float(np.abs(np.array(scores) - wanted).max())
+    allowed = TOLERANCE * (float(np.abs(wanted).max()) if task == "regression" else 1.0)
     if not differ <= allowed:
-        raise DataError(f"its scores differ from XGBoost's by up to {differ:.2g}; allowed: {allowed:.2g}")
+        raise DataError(f"its scores differ from the model's by up to {differ:.2g}; allowed: {allowed:.2g}")
+
+
+def _graph(document: Any, booster: Booster, signature: Signature, owner: str) -> Graph:
+    """The booster as a graph; a DataError where that cannot be or where it gives other scores."""
+    data, rows = tree_graph(document, signature)
+    graph = Graph(data, signature, owner)
+    check_agreement(_scores(graph, rows, owner), booster.predict(rows), signature.task)
     return graph
 
 

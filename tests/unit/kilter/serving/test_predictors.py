@@ -201,7 +201,7 @@ def test_a_graph_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(predictors, "to_onnx", wrong)
     booster = train()
     predictor = of_booster(saved(booster), SIGNATURE, "m")
-    assert predictor.name.startswith("xgboost, since no graph: its scores differ from XGBoost's by up to 0.")
+    assert predictor.name.startswith("xgboost, since no graph: its scores differ from the model's by up to 0.")
     assert predictor.predict(rows(1)) == own_scores(booster, rows(1)).tolist()
 
 

@@ -1,0 +1,70 @@
+"""A folder of files that is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from kilter.errors import InputError
+
+_SHOWN = 3
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Write files into a new or empty folder, and the folders above it where they lack.
+
+    They are written beside it under a hidden name, which then becomes the folder's. Whoever kills the process leaves that hidden folder.
+
+    Returns:
+        False when the folder holds these very files, and nothing else, already; nothing is touched then.
+
+    Raises:
+        InputError: the folder holds something else, cannot be written, or the disk is full; nothing is left behind.
+    """
+    target = folder.resolve()
+    try:
+        if _holds(target, files):
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target, files)
+    except OSError as error:
+        size = sum(map(len, files.values()))
+        raise InputError(
+            f"--to '{folder}': {error.strerror}: name a folder whose parent can be written to, on a disk with "
+            f"{size:,} bytes to spare"
+        ) from error
+    return True
+
+
+def _holds(target: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether the folder is complete already; an InputError where it is neither that nor empty nor absent."""
+    if not target.exists():
+        return False
+    found = sorted(path.name for path in target.iterdir())
+    if found == sorted(files) and all((target / name).read_bytes() == data for name, data in files.items()):
+        return True
+    if found:
+        raise InputError(
+            f"--to '{target}': it holds {len(found)} other files, such as {', '.join(found[:_SHOWN])}: "
+            "name a folder that is absent or empty, or remove what is in this one"
+        )
+    return False
+
+
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
+    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".export-"))
+    try:
+        for name, data in files.items():
+            with (partial / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.chmod(0o755)
+        # Takes the place of an empty folder, and of no other.
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
