@@ -41,14 +41,14 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
 
 def _holds(target: Path, files: Mapping[str, bytes]) -> bool:
     """Whether the folder is complete already; an InputError where it is neither that nor empty nor absent."""
-    if not target.exists():
-        return False
-    found = sorted(path.name for path in target.iterdir())
-    if found == sorted(files) and all((target / name).read_bytes() == data for name, data in files.items()):
+    found = {path.name: path for path in target.iterdir()} if target.exists() else {}
+    if found.keys() == files.keys() and all(
+        path.is_file() and path.read_bytes() == files[name] for name, path in found.items()
+    ):
         return True
     if found:
         raise InputError(
-            f"--to '{target}': it holds {len(found)} other files, such as {', '.join(found[:_SHOWN])}: "
+            f"--to '{target}': it holds something else, such as {', '.join(sorted(found)[:_SHOWN])}: "
             "name a folder that is absent or empty, or remove what is in this one"
         )
     return False
