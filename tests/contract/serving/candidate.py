@@ -64,7 +64,7 @@ class Candidate:
         self.objects = FileObjects(home / "store")
         self.spec = _quick(load_spec(models / MODEL))
         self.model = model(self.objects, self.spec)
-        self.rows = _rows(self.spec, 300)
+        self.rows = rows_of(self.spec, 300)
         self.holdout = self._commit_holdout()
         self.features = FeatureStore(self.spec, self.objects, self.settings.feast_registry, self.settings.online_store)
 
@@ -156,7 +156,7 @@ def _quick(spec: ModelSpec) -> ModelSpec:
     return spec.model_copy(update={"gate": gate})
 
 
-def _rows(spec: ModelSpec, count: int) -> pd.DataFrame:
+def rows_of(spec: ModelSpec, count: int) -> pd.DataFrame:
     """Rows of the last day before END with every feature set, but one number in ten missing."""
     random = np.random.default_rng(5)
     times = pd.date_range(END - timedelta(days=1), periods=count, freq=timedelta(days=1) / count)

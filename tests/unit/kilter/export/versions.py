@@ -75,7 +75,7 @@ def boosted(spec: ModelSpec, frame: pd.DataFrame, parameters: dict[str, Any]) ->
 def graph_of(spec: ModelSpec, width: int = 2, score: str = "scores") -> bytes:
     """An ONNX file as a network's trainer gives: a missing value is a number of its own; a number a row is a vector."""
     outputs = max(1, len(spec.label.classes))
-    weights = np.random.default_rng(1).normal(0, 0.01, (width, outputs)).astype(np.float32)
+    weights = np.random.default_rng(1).normal(0, 0.03 / width, (width, outputs)).astype(np.float32)
     constants = {
         "seven": np.float32(7),
         "weights": weights,
