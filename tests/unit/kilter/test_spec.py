@@ -43,6 +43,15 @@ def test_the_bundled_model_is_accepted() -> None:
     assert spec.evaluation.primary == "roc_auc"
 
 
+def test_the_bundled_models_say_under_which_licence_their_data_is() -> None:
+    licences = {folder.name: load_spec(folder).source.licence for folder in model_folders(FLIGHTS.parent)}
+    assert licences == {"arrival_delay": "CC0-1.0", "factory_line": "Apache-2.0", "flight_delay": "CC0-1.0"}
+
+
+def test_a_licence_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    assert "source.licence: got ''" in refusal(tmp_path, lambda spec: spec["source"].update(licence=""))
+
+
 def test_an_unknown_key_is_named_with_the_keys_allowed_there(tmp_path: Path) -> None:
     message = refusal(tmp_path, lambda spec: spec["canary"].update(wieghts=[10, 100]))
     assert "canary.wieghts: unknown key (value [10, 100])" in message
