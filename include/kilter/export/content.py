@@ -118,12 +118,17 @@ class Export:
             "model_digest": version.digest,
             "snapshot_digest": version.snapshot.rpartition("/")[2],
             "trainer": manifest.facts["trainer"],
-            "metrics": version.metrics,
+            "metrics": self._metrics(),
             "origin": {name: self.tags.get(name, "") for name in _ORIGIN},
             "licence_of_the_data": self.spec.source.licence,
             "exported_by": f"kilter {kilter.__version__}",
             "files": {name: sha256(data) for name, data in sorted(files.items())},
         }
+
+    def _metrics(self) -> dict[str, float]:
+        """Of the test part as a whole; slices may name what nobody else need know."""
+        found = self.version.metrics
+        return {name: found[name] for name in self.spec.evaluation.metrics if name in found}
 
     def _readme(self, model: LoadedModel, **values: Any) -> bytes:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -132,7 +137,7 @@ class Export:
             loader=FileSystemLoader(_FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         page = pages.get_template("README.md.j2")
-        told = {"spec": self.spec, "version": self.version, "signature": model.signature, "predictor": model.predictor}
+        told = {"spec": self.spec, "version": self.version, "metrics": self._metrics(), "model": model}
         return (page.render(**told, **values) + "\n").encode()
 
 

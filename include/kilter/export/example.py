@@ -16,7 +16,7 @@ _LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 def made_up_rows(observed: Matrix, signature: Signature) -> list[dict[str, Value]]:
     """Five rows, one of which every other value is missing, and one of which all are; always the same ones.
 
-    A number is one of the quantiles 0.1 … 0.9 of those observed, to three digits, missing where none was observed; a
+    A number is one of the quantiles 0.1 … 0.9 of those observed, to four digits, missing where none was observed; a
     category is one of those that the signature lists. Neighbouring features are at different places, so that no row is
     the typical one.
 
@@ -47,4 +47,4 @@ def _choices(categories: Sequence[str], observed: Matrix) -> Sequence[Value]:
     if categories:
         return categories
     known = observed[~np.isnan(observed)]
-    return [float(f"{value:.3g}") for value in np.quantile(known, _LEVELS)] if len(known) else [None]
+    return [float(f"{value:.4g}") for value in np.quantile(known, _LEVELS)] if len(known) else [None]

@@ -65,12 +65,13 @@ def test_the_manifest_has_the_digest_of_every_file_and_where_the_model_comes_fro
     assert fact(files, "files") == found
     assert fact(files, "model_digest") == export.version.digest
     assert export.version.snapshot.endswith(fact(files, "snapshot_digest"))
-    assert fact(files, "metrics") == {"brier": 0.25, "brier/line/a": None}
+    assert fact(files, "metrics") == {"brier": 0.25}
     assert fact(files, "origin")["git_commit"] == "c0ffee"
 
 
-def test_names_of_people_stay_at_home() -> None:
-    assert all(b"ann@example.com" not in data for data in export_of("binary").files().values())
+@pytest.mark.parametrize("private", [b"ann@example.com", b"manual", b"brier/line/a"])
+def test_people_runs_and_slices_are_not_told(private: bytes) -> None:
+    assert all(private not in data for data in export_of("binary").files().values())
 
 
 def test_equal_versions_give_equal_bytes() -> None:

@@ -9,7 +9,7 @@ from kilter.encoding import Signature, encode
 from kilter.export.example import as_columns, made_up_rows
 
 SIGNATURE = Signature.of(spec_of("binary"))
-OBSERVED = np.column_stack([np.linspace(100, 300.5, 1001), np.arange(1001) % 2]).astype(np.float32)
+OBSERVED = np.column_stack([np.linspace(100, 300.003, 1001), np.arange(1001) % 2]).astype(np.float32)
 
 
 def test_numbers_are_rounded_quantiles_and_categories_those_listed() -> None:
