@@ -55,14 +55,21 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (home / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    try:
+        _wait_for_health(url, server, home / "log")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 180
+    while True:
         try:
             httpx.get(f"{url}/health").raise_for_status()
-            break
+            return
         except httpx.HTTPError:
-            assert server.poll() is None, (home / "log").read_text()
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, f"MLflow: not up within 180 s: {log.read_text()}"
             time.sleep(0.1)
-    yield url
-    server.terminate()
-    server.wait(30)
