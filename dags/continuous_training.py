@@ -46,6 +46,7 @@ def build(spec: ModelSpec) -> None:
                 "profile": profile.output["profile"],
                 "model": train.output["model"],
                 "evaluation": evaluate.output["evaluation"],
+                "device": train.output["device"],
                 "reason": "{{ params.reason }}",
                 "retraining": RETRAINING,
             },

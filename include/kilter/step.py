@@ -28,7 +28,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import kilter
 import kilter.steps
-from kilter.errors import DeviceError, InputError
+from kilter.devices import Kind, choose_device
+from kilter.errors import InputError
 from kilter.settings import Settings
 from kilter.spec import SPEC_FILE, ModelSpec, load_spec
 
@@ -136,7 +137,7 @@ class StepContext:
     stores: Stores
     info: StepInfo
     run: RunInfo = field(default_factory=RunInfo)
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Kind = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kilter"))
 
     @property
@@ -275,7 +276,7 @@ def run_step(
     step = load_step(name)
     spec = load_spec(folder)
     parsed = parse_inputs(name, inputs)
-    device = choose_device(spec, step.STEP)
+    device = choose_device(spec, step.STEP.gpu, log)
     context = StepContext(spec, folder, Stores(settings, spec), step.STEP, run, device, log)
     started = time.time()
     log.info("step %s of %s starts on %s", name, spec.name, device)
@@ -291,22 +292,4 @@ def run_step(
         device=device,
         seconds=seconds,
         started_at=started,
-    )
-
-
-def choose_device(spec: ModelSpec, info: StepInfo) -> Literal["cpu", "cuda"]:
-    """`cuda` for a GPU step of a model that asks for GPUs.
-
-    Raises:
-        DeviceError: a GPU was asked for, none is here, and the spec has no `fallback: cpu`.
-    """
-    if not (info.gpu and spec.resources.gpu):
-        return "cpu"
-    if Path("/dev/nvidiactl").exists():
-        return "cuda"
-    if spec.resources.fallback == "cpu":
-        return "cpu"
-    raise DeviceError(
-        f"model '{spec.name}' asks for {spec.resources.gpu} GPU(s) (resources.gpu) and this machine has no CUDA device: "
-        "run it where there is one, or set resources.fallback: cpu"
     )

@@ -56,6 +56,11 @@ class StepJob:
     def gpus(self) -> int:
         return self.spec.resources.gpu if self.info.gpu else 0
 
+    @property
+    def owner(self) -> str:
+        """Who holds what this try of the task holds: unique, and readable."""
+        return f"{self.run.task_id} of {self.run.dag_id} in run {self.run.run_id}, attempt {self.attempt}"
+
     def as_attempt(self, attempt: str) -> StepJob:
         """The same job as an earlier try of the task would have started it."""
         return replace(self, attempt=attempt)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kilter_airflow.runtimes.process import ProcessRuntime
 
 GPU_POOL = "gpu"
-"""Pool of the steps that use a GPU: as many at once as it has slots."""
+"""Pool of the steps that use GPUs: it has a slot for each GPU, and a step takes as many as it asks for."""
 GPU_QUEUE = "gpu"
 """Their Celery queue, which workers on machines with GPUs take from; other executors know no queues."""
 GRACE = 3
@@ -71,7 +71,7 @@ class StepOperator(Conditional, DockerOperator):
     ) -> None:
         spec = spec_of(model)
         if spec.resources.gpu and load_step(step).STEP.gpu:
-            kwargs |= {"pool": GPU_POOL, "queue": GPU_QUEUE}
+            kwargs |= {"pool": GPU_POOL, "pool_slots": spec.resources.gpu, "queue": GPU_QUEUE}
         kwargs.setdefault("execution_timeout", spec.resources.timeout)
         kwargs.setdefault("map_index_template", "{{ task.step }}")
         kwargs.setdefault("multiple_outputs", True)
@@ -178,7 +178,7 @@ class StepOperator(Conditional, DockerOperator):
         if settings.runtime == "process":
             from kilter_airflow.runtimes.process import ProcessRuntime
 
-            return ProcessRuntime(settings.stores.models, os.environ, self.log)
+            return ProcessRuntime(settings, os.environ, self.log)
         from kilter_airflow.runtimes.docker import DockerRuntime, Engine, no_engine
 
         try:

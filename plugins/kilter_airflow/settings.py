@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kilter.errors import InputError
 from kilter.settings import PREFIX, Settings
@@ -28,6 +28,20 @@ class RuntimeSettings(BaseModel):
     host_home: Path
     """KILTER_HOME as the engine's host sees it; differs where Airflow itself is in a container."""
     git_commit: str = ""
+    gpus: tuple[Annotated[str, Field(pattern=r"^[\w-]+$")], ...] = ()
+    """GPUs that steps may use, as `nvidia-smi -L` names them: indices or UUIDs, with commas between. Empty: all that it shows."""
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+    @field_validator("gpus")
+    @classmethod
+    def _different(cls, gpus: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(gpus)) < len(gpus):
+            raise ValueError("a GPU is named twice: name each once")
+        return gpus
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> RuntimeSettings:

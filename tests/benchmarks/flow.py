@@ -49,9 +49,9 @@ def train(run: Run, as_of: datetime) -> int:
     """`continuous_training`; return the version that it registers."""
     snapshot = run("freeze_dataset", as_of=as_of.isoformat())["snapshot"]
     profile = run("profile", snapshot=snapshot)["profile"]
-    model = run("train", snapshot=snapshot)["model"]
-    evaluation = run("evaluate", snapshot=snapshot, model=model)["evaluation"]
-    made = {"snapshot": snapshot, "profile": profile, "model": model, "evaluation": evaluation}
+    trained = run("train", snapshot=snapshot)
+    made = {"snapshot": snapshot, "model": trained["model"]}
+    made |= {"evaluation": run("evaluate", **made)["evaluation"], "profile": profile, "device": trained["device"]}
     version: int = run("register", **made, reason="benchmark")["version"]
     return version
 

@@ -189,10 +189,11 @@ def test_a_run_that_may_wait_for_a_person_holds_up_no_other(
 def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool_and_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_model(tmp_path / "train_delay", **{"resources:\n": "resources:\n  gpu: 1\n"})
+    copy_model(tmp_path / "train_delay", **{"resources:\n": "resources:\n  gpu: 2\n"})
     training = parse(tmp_path, monkeypatch).dags["train_delay.continuous_training"]
     assert [task.task_id for task in training.tasks if task.pool == "gpu"] == ["train"]
     assert [task.task_id for task in training.tasks if task.queue == "gpu"] == ["train"]
+    assert training.get_task("train").pool_slots == 2
     assert {task.queue for task in training.tasks} == {"gpu", "default"}
 
 

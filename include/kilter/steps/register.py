@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from kilter.devices import DeviceUse
 from kilter.environment import environment_digest
 from kilter.step import StepContext, StepInfo, StepModel, code_digest
 
@@ -24,6 +25,8 @@ class Inputs(StepModel):
     profile: str
     model: str
     evaluation: str
+    device: DeviceUse
+    """As `train` puts it out."""
     reason: str = ""
     retraining: str = ""
     """What began this retraining, as given to `freeze_dataset`."""
@@ -126,7 +129,7 @@ def _lineage(inputs: Inputs, snapshot: Manifest, model: Manifest, context: StepC
         "environment_digest": environment_digest(),
         "spec_digest": context.spec.digest(),
         "snapshot_digest": inputs.snapshot.rpartition("/")[2],
-        "device": model.facts["device"],
+        **inputs.device.tags(),
         "predecessor": "" if champion is None else str(champion),
         "scope": json.dumps(snapshot.facts.get("scope", {})),
         "retraining": inputs.retraining,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kilter.devices import DeviceUse, measured
 from kilter.step import StepContext, StepInfo, StepModel
 
 STEP = StepInfo(reads=("training", "evaluation", "features", "label", "entity", "timestamp", "resources"), gpu=True)
@@ -17,11 +18,12 @@ class Inputs(StepModel):
 
 
 class Outputs(StepModel):
-    """The model's key and digest, and the boosting rounds or epochs it took."""
+    """The model's key and digest, the boosting rounds or epochs it took, and what it took of the device."""
 
     model: str
     digest: str
     rounds: int
+    device: DeviceUse
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
@@ -42,8 +44,14 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     context.log.info("training on %d rows, stopping early on %d", len(train), len(validation))
     loss = loss_metric(spec.task, spec.evaluation.primary)
     told = TrainingRun(signature, training, loss, context.device, context.log)
-    trained = trainer(training.trainer).train(train, validation, told)
+    trained, use = measured(context.device, lambda: trainer(training.trainer).train(train, validation, told))
     facts = {"trainer": training.trainer, "parameters": training.parameters, "loss": loss, "device": context.device}
     saved = save_model(context.objects, spec.name, trained, signature, facts)
-    context.log.info("model %s after %d rounds", saved.digest[:12], trained.rounds)
-    return Outputs(model=saved.key, digest=saved.digest, rounds=trained.rounds)
+    context.log.info(
+        "model %s after %d rounds and %.1f s on %s",
+        saved.digest[:12],
+        trained.rounds,
+        use.seconds,
+        ", ".join(use.names),
+    )
+    return Outputs(model=saved.key, digest=saved.digest, rounds=trained.rounds, device=use)

@@ -208,6 +208,19 @@ rollout_events = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
 )
 
+gpu_leases = Table(
+    "gpu_leases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("device", String(100), nullable=False),
+    Column("owner", String(1000), nullable=False),
+    Column("leased_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    UniqueConstraint("host", "device", name="one_lease_a_device"),
+)
+"""See `kilter.stores.leases`."""
+
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 

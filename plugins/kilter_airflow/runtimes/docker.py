@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from kilter.errors import DeviceError, InputError, UnavailableError
 from kilter.spec import Resources
+from kilter_airflow.gpus import GpuLender
 from kilter_airflow.job import LAST_LINES, Ended, StepJob, task_labels
 from kilter_airflow.settings import RuntimeSettings
 
 CPU_PERIOD = 100_000
 """Microseconds in which a container may use its share of the CPUs."""
+LEASE_LABEL = "kilter.lease"
+"""Owner of the GPUs that a container was given."""
+_ENDED = frozenset({"exited", "dead"})
 _NO_GPU = ("could not select device driver", "nvidia-container-cli")
 
 
@@ -36,7 +41,7 @@ class Container:
     mounts: tuple[Mount, ...]
     network: str
     resources: Resources
-    gpus: int = 0
+    gpus: tuple[str, ...] = ()
 
 
 class Engine:
@@ -46,8 +51,18 @@ class Engine:
         cli: docker's low-level client.
     """
 
+    words = "this Docker engine"
+
     def __init__(self, cli: APIClient) -> None:
         self._cli = cli
+
+    def identity(self) -> str:
+        """The engine's own id, the same for whoever asks it."""
+        return str(self._cli.info()["ID"])
+
+    def holds(self, owner: str) -> bool:
+        """Whether a container with this owner's GPUs may be using them, or is about to."""
+        return any(found["State"] not in _ENDED for found in self.find({LEASE_LABEL: owner}))
 
     def image_digest(self, name: str) -> str:
         """The content digest of an image, by which containers are started; pulled where it is missing.
@@ -153,10 +168,15 @@ class Engine:
             pids_limit=resources.pids,
             mounts=list(container.mounts),
             network_mode=container.network,
-            device_requests=[DeviceRequest(count=container.gpus, capabilities=[["gpu"]])] if container.gpus else None,
+            device_requests=_device_requests(container.gpus),
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "64m"}),
         )
         return config
+
+
+def _device_requests(gpus: tuple[str, ...]) -> list[DeviceRequest]:
+    """These GPUs and no other: a count would give everybody the same first ones."""
+    return [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu", "compute", "utility"]])] if gpus else []
 
 
 def connect() -> Engine:
@@ -193,6 +213,7 @@ class DockerRuntime:
         self._engine = engine
         self._settings = settings
         self._log = log
+        self._gpus = GpuLender(engine, settings, log)
         self._labels: Mapping[str, str] = {}
         self._stopped = False
         self.image = engine.image_digest(settings.step_image)
@@ -212,31 +233,38 @@ class DockerRuntime:
                     "re-attached to container %s, %s, which try %s of this task started",
                     identity[:12], found["State"], labels["kilter.try"],
                 )  # fmt: skip
-                ended = self._follow(identity, earlier.key)
+                owner = labels.get(LEASE_LABEL)
+                with self._gpus.renewed(owner) if owner else nullcontext():
+                    ended = self._follow(identity, earlier.key)
                 if found["State"] == "running" or ended.code == 0:
                     return ended
             else:
                 self._log.info("removing container %s (%s), which runs something else", identity[:12], found["State"])
-                self._engine.remove(identity)
+                self._remove(found)
         return None
 
     def start(self, job: StepJob) -> Ended:
         """Run the step in a new container to its end, its lines going to the task's log."""
-        container = self._container(job)
         try:
-            identity = self._begin(container)
+            with self._gpus.lent(job.owner, job.gpus) as devices:
+                return self._follow(self._begin(self._container(job, devices)), job.key)
         except DeviceError as error:
             if job.spec.resources.fallback != "cpu":
                 raise DeviceError(f"step '{job.step}' of '{job.spec.name}': {error}") from None
-            self._log.warning("no GPU on this engine: the step runs on the CPU (resources.fallback: cpu)")
-            identity = self._begin(replace(container, gpus=0))
-        return self._follow(identity, job.key)
+            self._log.warning("no GPU on this engine: the step runs on the CPU (resources.fallback: cpu): %s", error)
+        return self._follow(self._begin(self._container(job, ())), job.key)
 
     def stop(self, grace: float) -> None:
         """Stop and remove every container of this task, also one being created right now."""
         self._stopped = True
+        self._gpus.stop()
         for found in self._engine.find(self._labels) if self._labels else []:
-            self._engine.remove(found["Id"], grace=round(grace))
+            self._remove(found, round(grace))
+
+    def _remove(self, found: Mapping[str, Any], grace: int = 0) -> None:
+        self._engine.remove(found["Id"], grace)
+        if owner := found["Labels"].get(LEASE_LABEL):
+            self._gpus.give_back(owner)
 
     def _begin(self, container: Container) -> str:
         identity = self._engine.create(container)
@@ -244,6 +272,8 @@ class DockerRuntime:
             # A kill that came while the container was being created could not see it.
             if self._stopped:
                 raise UnavailableError("the task was killed while its container was being created")
+            if container.gpus:
+                self._gpus.confirm(container.labels[LEASE_LABEL], len(container.gpus))
             self._engine.start(identity)
         except BaseException:
             self._engine.remove(identity)
@@ -263,7 +293,7 @@ class DockerRuntime:
         self._engine.remove(identity)
         return Ended(code, key, tuple(lines), out_of_memory)
 
-    def _container(self, job: StepJob) -> Container:
+    def _container(self, job: StepJob, gpus: tuple[str, ...]) -> Container:
         settings = self._settings
         return Container(
             image=job.image,
@@ -274,6 +304,7 @@ class DockerRuntime:
                 "kilter.try": str(job.run.try_number),
                 "kilter.attempt": job.attempt,
                 "kilter.result": job.key,
+                **({LEASE_LABEL: job.owner, "kilter.gpus": ",".join(gpus)} if gpus else {}),
             },
             user=settings.step_user,
             mounts=(
@@ -282,7 +313,7 @@ class DockerRuntime:
             ),
             network=settings.step_network if job.access.network else "none",
             resources=job.spec.resources,
-            gpus=job.gpus,
+            gpus=gpus,
         )
 
 

@@ -54,7 +54,7 @@ def begun(home: Path) -> list[Path]:
 
 
 def runtime(log: str = "test") -> ProcessRuntime:
-    return ProcessRuntime(MODELS, os.environ, logging.getLogger(log))
+    return ProcessRuntime(RuntimeSettings.from_environment(os.environ), os.environ, logging.getLogger(log))
 
 
 def test_a_step_runs_in_a_process_and_commits_its_result(home: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -70,7 +70,7 @@ def test_a_step_runs_in_a_process_and_commits_its_result(home: Path, caplog: pyt
 
 def test_the_process_gets_no_setting_of_airflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
-    assert not [name for name in runtime()._environment(extract(home, 2001)) if name.startswith("AIRFLOW")]
+    assert not [name for name in runtime()._environment(extract(home, 2001), ()) if name.startswith("AIRFLOW")]
 
 
 def test_stopping_ends_the_process_and_all_its_children(home: Path) -> None:

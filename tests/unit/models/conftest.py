@@ -53,9 +53,10 @@ class Bundled:
         """All of `continuous_training`; the candidate's version and its metrics."""
         snapshot = self.run("freeze_dataset", as_of=as_of).snapshot
         profile = self.run("profile", snapshot=snapshot).profile
-        model = self.run("train", snapshot=snapshot).model
-        evaluated = self.run("evaluate", snapshot=snapshot, model=model)
-        parts = {"snapshot": snapshot, "model": model, "evaluation": evaluated.evaluation, "profile": profile}
+        trained = self.run("train", snapshot=snapshot)
+        parts = {"snapshot": snapshot, "model": trained.model}
+        evaluated = self.run("evaluate", **parts)
+        parts |= {"evaluation": evaluated.evaluation, "profile": profile, "device": trained.device}
         return self.run("register", **parts, reason="a test").version, evaluated.metrics
 
     def judge(self, version: int, as_of: datetime) -> dict[str, Any]:

@@ -178,12 +178,12 @@ class Rides:
     def train(self, day: int) -> Any:
         """Freeze what is known at the start of a day, train on it and register the candidate."""
         snapshot = self.run("freeze_dataset", as_of=self.day(day)["start"])["snapshot"]
-        model = self.run("train", snapshot=snapshot)["model"]
-        evaluation = self.run("evaluate", snapshot=snapshot, model=model)["evaluation"]
+        trained = self.run("train", snapshot=snapshot)
+        made = {"snapshot": snapshot, "model": trained["model"]}
+        evaluation = self.run("evaluate", **made)["evaluation"]
         profile = self.run("profile", snapshot=snapshot)["profile"]
-        return self.act(
-            "register", snapshot=snapshot, model=model, evaluation=evaluation, profile=profile, reason="test"
-        )
+        told = {"evaluation": evaluation, "profile": profile, "device": trained["device"], "reason": "test"}
+        return self.act("register", **made, **told)
 
     def learnable(self, number: int) -> pd.DataFrame:
         """A day of 480 rides that are slow when they are dear, with some noise."""

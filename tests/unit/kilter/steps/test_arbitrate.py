@@ -39,10 +39,11 @@ def learn(rides: Any, first: int, last: int) -> int:
     spans = [[rides.day(first)["start"], rides.day(last)["start"]]]
     scope = {"kind": "recent", "spans": spans}
     snapshot = rides.run("freeze_dataset", as_of=rides.day(last)["start"], scope=scope)["snapshot"]
-    model = rides.run("train", snapshot=snapshot)["model"]
-    found = {"snapshot": snapshot, "model": model}
+    trained = rides.run("train", snapshot=snapshot)
+    found = {"snapshot": snapshot, "model": trained["model"]}
     found["evaluation"] = rides.run("evaluate", **found)["evaluation"]
-    return int(rides.act("register", profile=rides.run("profile", snapshot=snapshot)["profile"], **found).version)
+    found |= {"profile": rides.run("profile", snapshot=snapshot)["profile"], "device": trained["device"]}
+    return int(rides.act("register", **found).version)
 
 
 def decided(rides: Any, day: int) -> None:
