@@ -2,31 +2,36 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from kilter.errors import DeviceError
 from kilter.spec import load_spec
 from kilter.step import RunInfo, code_digest, load_step, parse_inputs, read_result
+from kilter.stores.leases import Leases
+from kilter.stores.ledger import Ledger
 from kilter.stores.objects import FileObjects
 from kilter_airflow.access import access_of
 from kilter_airflow.job import StepJob
-from kilter_airflow.runtimes.process import ProcessRuntime
+from kilter_airflow.runtimes.process import Machine, ProcessRuntime
 from kilter_airflow.settings import RuntimeSettings
 
 MODELS = Path(__file__).parents[2] / "models"
 
 
-def extract(home: Path, year: int) -> StepJob:
+def extract(home: Path, year: int, models: Path = MODELS) -> StepJob:
     """Extract a year of the waiting model; it waits for ever from 2010 on."""
-    spec, info = load_spec(MODELS / "waiting"), load_step("extract").STEP
+    spec, info = load_spec(models / "waiting"), load_step("extract").STEP
     settings = RuntimeSettings.from_environment({"KILTER_HOME": str(home)})
     return StepJob(
         step="extract",
@@ -34,7 +39,7 @@ def extract(home: Path, year: int) -> StepJob:
         spec=spec,
         inputs=parse_inputs("extract", {"start": f"{year - 1}-01-01T00:00:00Z", "end": f"{year}-01-01T00:00:00Z"}),
         run=RunInfo(run_id="here"),
-        code=code_digest(MODELS / "waiting"),
+        code=code_digest(models / "waiting"),
         image="",
         attempt="1",
         map_index=-1,
@@ -71,6 +76,59 @@ def test_a_step_runs_in_a_process_and_commits_its_result(home: Path, caplog: pyt
 def test_the_process_gets_no_setting_of_airflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     assert not [name for name in runtime()._environment(extract(home, 2001), ()) if name.startswith("AIRFLOW")]
+
+
+# on GPUs that this machine need not have: the waiting source tells neither of them nor of CUDA
+
+
+@pytest.fixture
+def leases(home: Path, monkeypatch: pytest.MonkeyPatch) -> Leases:
+    """The leases of this machine's GPUs, of which there is number 0."""
+    monkeypatch.setenv("KILTER_GPUS", "0")
+    monkeypatch.setenv("KILTER_MODELS", str(home / "models"))
+    ledger = Ledger(f"sqlite:///{home}/state/ledger.db")
+    ledger.migrate()
+    return Leases(ledger, Machine().identity())
+
+
+def on_gpus(home: Path, year: int, resources: str) -> StepJob:
+    """A job whose model asks for GPUs, of a step that uses them."""
+    folder = home / "models/waiting"
+    shutil.copytree(MODELS / "waiting", folder, dirs_exist_ok=True)
+    text = (folder / "model.yaml").read_text().replace("resources: {", f"resources: {{{resources}, ")
+    (folder / "model.yaml").write_text(text)
+    job = extract(home, year, home / "models")
+    return replace(job, info=replace(job.info, gpu=True))
+
+
+def test_a_step_sees_the_gpu_that_it_leased_alone_and_gives_it_back_when_stopped(home: Path, leases: Leases) -> None:
+    running, job = runtime(), on_gpus(home, 2020, "gpu: 1")
+    thread = threading.Thread(target=lambda: running.start(job))
+    thread.start()
+    wait_until(lambda: begun(home))
+    assert [(lease["device"], lease["owner"]) for lease in leases.held()] == [("0", job.owner)]
+    (step,) = [child for child in psutil.Process().children() if "extract" in child.cmdline()]
+    assert step.environ()["CUDA_VISIBLE_DEVICES"] == "0"
+    assert Machine().holds(job.owner)
+    running.stop(grace=3)
+    thread.join()
+    assert not Machine().holds(job.owner)
+    assert leases.held() == []
+
+
+def test_more_gpus_than_the_machine_has_are_refused_in_the_name_of_the_step(home: Path, leases: Leases) -> None:
+    with pytest.raises(DeviceError, match=r"step 'extract' of 'waiting': 2 GPUs were asked for .* this machine has 0:"):
+        runtime().start(on_gpus(home, 2001, "gpu: 2"))
+
+
+def test_with_a_fallback_the_step_runs_on_the_cpu_and_sees_no_gpu(
+    home: Path, leases: Leases, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = on_gpus(home, 2001, "gpu: 2, fallback: cpu")
+    assert runtime().start(job).code == 0
+    assert leases.held() == []
+    assert "the step runs on the CPU (resources.fallback: cpu): 2 GPUs were asked for" in caplog.text
+    assert runtime()._environment(job, ())["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_stopping_ends_the_process_and_all_its_children(home: Path) -> None:

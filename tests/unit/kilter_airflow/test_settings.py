@@ -24,3 +24,12 @@ def test_steps_never_run_as_root_or_as_a_name(user: str) -> None:
 def test_an_unknown_runtime_is_refused_and_the_allowed_ones_are_named() -> None:
     with pytest.raises(InputError, match="'docker' or 'process'"):
         RuntimeSettings.from_environment({"KILTER_RUNTIME": "podman"})
+
+
+def test_gpus_are_named_with_commas_between_and_each_once() -> None:
+    assert RuntimeSettings.from_environment({"KILTER_GPUS": "0, GPU-4a"}).gpus == ("0", "GPU-4a")
+    assert RuntimeSettings.from_environment({"KILTER_GPUS": ""}).gpus == ()
+    with pytest.raises(InputError, match="named twice"):
+        RuntimeSettings.from_environment({"KILTER_GPUS": "0,0"})
+    with pytest.raises(InputError, match="gpus"):
+        RuntimeSettings.from_environment({"KILTER_GPUS": "0;1"})
