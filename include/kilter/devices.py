@@ -103,7 +103,7 @@ def _lack(spec: ModelSpec) -> str:
     """What is missing for CUDA, and its cure; empty when nothing is."""
     if not visible_gpus():
         return "this machine has no CUDA device: run it where there is one"
-    if not _built_for_cuda(spec.training.trainer):
+    if not built_for_cuda(spec.training.trainer):
         return (
             f"its trainer {spec.training.trainer} is built without CUDA here, beside a GPU: run steps in the image's "
             "cuda variant (docker/build --variant cuda step, KILTER_STEP_IMAGE=kilter-step:latest-cuda)"
@@ -111,7 +111,7 @@ def _lack(spec: ModelSpec) -> str:
     return ""
 
 
-def _built_for_cuda(trainer: str) -> bool:
+def built_for_cuda(trainer: str) -> bool:
     """Whether the library behind a trainer can use a GPU at all."""
     if trainer == "torch":
         import torch

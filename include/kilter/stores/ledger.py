@@ -1,4 +1,4 @@
-"""The ledger: batches, drift reports, decisions, retrainings, regimes, gate verdicts with their approvals, and rollouts, in SQL.
+"""The ledger: batches, drift reports, decisions, retrainings, regimes, gate verdicts with their approvals, rollouts, and leases of GPUs, in SQL.
 
 It makes a rollout resumable and a retraining unique. Tables are made by the migrations beside
 this file (`python -m kilter migrate`).
