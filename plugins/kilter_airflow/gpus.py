@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from logging import Logger
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kilter.devices import visible_gpus
 from kilter.errors import DeviceError, KilterError, UnavailableError
-from kilter.stores.leases import Leases
-from kilter.stores.ledger import Ledger
 from kilter_airflow.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from kilter.stores.leases import Leases
 
 LEASE = timedelta(minutes=1)
 """How long a lease holds that nobody renews."""
@@ -118,6 +119,9 @@ class GpuLender:
 
     @cached_property
     def _leases(self) -> Leases:
+        from kilter.stores.leases import Leases
+        from kilter.stores.ledger import Ledger
+
         return Leases(Ledger(self._settings.stores.ledger), self._host.identity())
 
     @cached_property
