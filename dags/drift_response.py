@@ -2,7 +2,7 @@
 
 **What**: `drift_report` waits for a report that nobody decided on, `arbitrate` decides by it and all else that is known (labels
 that grew, the schedule, a changed environment) and writes the decision with its reason to the ledger. `retrain` starts
-`continuous_training` with what to train on, `redeploy` starts `canary_promotion`, fast, for a former champion.
+`continuous_training` with what to train on and whether to search for parameters first, `redeploy` starts `canary_promotion`, fast, for a former champion.
 
 **When**: whenever a drift report is made, and once a day, because asset events can get lost. The run does not
 trust the event: it reads the newest report from the ledger. A report gets one decision at most, and none when a newer one
@@ -59,7 +59,7 @@ def build(spec: ModelSpec) -> None:
             inputs={"report": report.output, **wish},
             trigger_rule="none_failed",
         )
-        training = {"as_of": "event_time", "scope": "scope", "reason": "reason", "decision": "decision"}
+        training = {"as_of": "event_time", "scope": "scope", "reason": "reason", "decision": "decision", "tune": "tune"}
         retrain = start("retrain", "continuous_training", outputs_of("arbitrate", training))
         back = {"version": "version", "decision": "decision"}
         redeploy = start("redeploy", "canary_promotion", outputs_of("arbitrate", back, fast=True))

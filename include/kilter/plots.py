@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,10 +97,25 @@ def residuals(evaluation: Evaluation) -> bytes:
 
 def importance(evaluation: Evaluation) -> bytes:
     """Share of the total gain by feature, largest first."""
-    figure, axes = _figure("Share of total gain", "")
-    largest = sorted(evaluation.importance.items(), key=lambda item: item[1])[-_LARGEST_FEATURES:]
+    return shares(evaluation.importance, "Share of total gain", "Feature importance")
+
+
+def shares(values: Mapping[str, float], axis: str, title: str) -> bytes:
+    """A bar for each name, largest first."""
+    figure, axes = _figure(axis, "")
+    largest = sorted(values.items(), key=lambda item: item[1])[-_LARGEST_FEATURES:]
     axes.barh([name for name, _ in largest], [share for _, share in largest], color=_BLUE)
-    axes.set_title("Feature importance")
+    axes.set_title(title)
+    return _png(figure)
+
+
+def best_so_far(losses: Sequence[tuple[int, float]], title: str) -> bytes:
+    """The loss of each trial by its number, and the least one up to it."""
+    figure, axes = _figure("Trial", "Validation loss")
+    numbers, values = zip(*losses, strict=True)
+    axes.scatter(numbers, values, color=_GREY, s=12)
+    axes.step(numbers, list(accumulate(values, min)), where="post", color=_BLUE)
+    axes.set_title(title)
     return _png(figure)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from kilter.core.cron import check_cron
+from kilter.core.search_space import SPACES, Choice, Range, Space
 from kilter.errors import SpecError
 
 SPEC_FILE = "model.yaml"
@@ -324,6 +325,61 @@ class Training(Section):
             )
         return self
 
+    def with_parameters(self, given: Mapping[str, float | int | str | bool]) -> Training:
+        """The same with these parameters, and its own where none are given."""
+        return self.model_copy(update={"parameters": {**self.parameters, **given}})
+
+
+class Searched(Section):
+    """The values of one parameter that a search tries: from `low` to `high`, by ratios with `log`; or one of `choices`."""
+
+    low: Number | None = None
+    high: Number | None = None
+    log: Flag = False
+    choices: tuple[Number | int | str | bool, ...] = ()
+
+    @model_validator(mode="after")
+    def _a_range_or_choices(self) -> Searched:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("choices are for themselves: remove low, high and log, or the choices")
+            return self
+        if self.low is None or self.high is None or self.low >= self.high:
+            raise ValueError(f"low {self.low} and high {self.high} are no range: give low below high, or choices")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low} has no logarithm: raise it above zero, or remove log")
+        return self
+
+    def instead_of(self, name: str, own: Range | Choice) -> Range | Choice:
+        """What is searched in place of the trainer's own values of this parameter.
+
+        Raises:
+            ValueError: it takes whole numbers, and was given others.
+        """
+        if self.low is None or self.high is None:
+            return Choice(self.choices, own.default)
+        integer = isinstance(own, Range) and own.integer
+        if integer and (self.low != int(self.low) or self.high != int(self.high)):
+            raise ValueError(
+                f"tuning.parameters.{name}: takes whole numbers, not {self.low} to {self.high}: correct low and high"
+            )
+        return Range(self.low, self.high, float(own.default), self.log, integer)
+
+
+class Tuning(Section):
+    """The search for the trainer's parameters: how much it may cost, when it is made, and what it tries.
+
+    Each trial trains a model; the first one with the parameters of model.yaml. It ends after `trials` of them, or after `time`,
+    in which pauses do not count. `every` is in event time. `parameters` replace the trainer's own ranges, one by one.
+    """
+
+    trials: Annotated[Integer, Field(ge=1, le=10_000)] = 20
+    time: Annotated[PositiveDuration | None, Field(description="null: half of resources.timeout")] = None
+    every: Annotated[
+        PositiveDuration | None, Field(description="search when the last search is so old; null: only when asked")
+    ] = None
+    parameters: dict[str, Searched] = Field(default_factory=dict)
+
 
 class Evaluation(Section):
     """What is measured, overall and for each value of each slice column.
@@ -576,7 +632,10 @@ class Drift(Section):
 
 
 class Arbiter(Section):
-    """When evidence leads to a training, and what it may cost. All times are event time."""
+    """When evidence leads to a training, and what it may cost. All times are event time.
+
+    After `tune_after` rejected versions the next training begins with a search for parameters.
+    """
 
     cooldown: Annotated[Duration, Field(description="one training is earned in each")] = timedelta(days=30)
     saved: Annotated[Integer, Field(ge=1, le=100, description="trainings earned and kept; 1 is a plain cooldown")] = 1
@@ -593,6 +652,10 @@ class Arbiter(Section):
     worthwhile: Annotated[
         Number, Field(gt=0, lt=1, description="expected gain of a training, as a share of an uninformed guess's loss")
     ] = 0.02
+    tune_after: Annotated[
+        Integer | None,
+        Field(ge=1, description="versions that the gate rejected in a row since the last search; null: never search"),
+    ] = 2
     cost_of_training: Annotated[Number | None, Field(gt=0, description="of one, in any currency")] = None
     cost_of_error: Annotated[
         Number | None,
@@ -669,6 +732,7 @@ class ModelSpec(Section):
     features: Features
     serving: Serving = Serving()
     training: Training
+    tuning: Tuning = Tuning()
     evaluation: Evaluation
     gate: Gate
     canary: Canary = Field(default_factory=Canary)
@@ -688,6 +752,12 @@ class ModelSpec(Section):
                 f"canary.maximum_duration {longest} must be below resources.timeout "
                 f"{self.resources.timeout}, which ends the container that observes: shorten one or raise the other"
             )
+        if self.tuning.time is not None and self.tuning.time >= self.resources.timeout:
+            raise ValueError(
+                f"tuning.time {self.tuning.time} must be below resources.timeout {self.resources.timeout}, which ends the "
+                "container that searches: shorten one or raise the other"
+            )
+        self.search_space()
         self._refuse_columns_of_two_meanings()
         self._refuse_requests_that_carry_all()
         self._refuse_classes_of_another_task()
@@ -715,6 +785,13 @@ class ModelSpec(Section):
         if self.task == "regression":
             left_out.add("calibration")
         return tuple(check for check in CHECKS if check not in left_out)
+
+    def search_space(self) -> Space:
+        """What a search tries: the trainer's own ranges or those of model.yaml, wide enough for `training.parameters`."""
+        own, given, now = SPACES[self.training.trainer], self.tuning.parameters, self.training.parameters
+        _among("tuning.parameters", given, own)
+        found = {name: given[name].instead_of(name, own[name]) if name in given else own[name] for name in own}
+        return {name: values.with_value(now.get(name, values.default)) for name, values in found.items()}
 
     @property
     def looked_up(self) -> tuple[str, ...]:

@@ -75,6 +75,15 @@ DECISION = Param(
     title="Decision",
     description="Row of the ledger that this run follows from. Empty: none, it was started by hand.",
 )
+TUNE = Param(
+    False,
+    type="boolean",
+    title="Search for parameters",
+    description=(
+        "Try other parameters of the trainer first, as model.yaml's `tuning` says. Otherwise they come from the last search, "
+        "unless its schedule asks for another one."
+    ),
+)
 
 RETRAINING = "{{ 'decision %d' % params.decision if params.decision else 'run %s' % run_id }}"
 """What began a retraining, by which the ledger knows it."""

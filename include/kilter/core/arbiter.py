@@ -79,6 +79,8 @@ class Evidence(Facts):
     """Event times of the trainings so far, oldest first; those that were decided and have not ended count."""
     in_vain: int = 0
     """How many of the last trainings in a row, of those that had such a cause, gained nothing."""
+    rejected: int = 0
+    """How many versions in a row the gate rejected, the newest last, since parameters were searched for."""
     under_way: str | None = None
     """The retraining that has not ended, in words; None without one."""
     returning: str | None = None
@@ -101,6 +103,8 @@ class Decision(Facts):
     """redeploy: the version that shall be champion again."""
     scope: Scope | None = None
     """retrain: what to train on."""
+    tune: bool = False
+    """retrain: whether to search for parameters first, as versions trained with the old ones no longer pass the gate."""
     alert: bool = False
     """Whether a person should look: something could not be told, or not be done."""
 
@@ -121,10 +125,11 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
     training; labels grown by `growth`; an environment that changed; the schedule. Labels outrank distributions:
     a window whose quality held is left alone, however far its columns moved. Against it are trainings not yet earned
     (`cooldown`, `saved`; only decay and drift may take the last one where several are saved), longer pauses after trainings
-    of such a cause in vain, and too few new labels.
+    of such a cause in vain, and too few new labels. A training searches for parameters first where the gate rejected
+    `tune_after` versions in a row since the last search.
     """
     if evidence.wish is not None:
-        return _granted(evidence, evidence.wish)
+        return _granted(evidence, policy, evidence.wish)
     if evidence.under_way is not None:
         alarm = next(_causes(evidence, policy), _Cause("no reason to retrain")).words
         return _wait(evidence, f"{alarm}; folded into {evidence.under_way}")
@@ -137,7 +142,7 @@ def decide(evidence: Evidence, policy: Arbiter) -> Decision:
         return _wait(evidence, f"no reason to retrain: {_calm(evidence)}")
     against = _against(evidence, policy, cause)
     if against is None:
-        return _retrain(evidence, cause.words)
+        return _retrain(evidence, policy, cause.words)
     second = _better(evidence)
     if second is not None and may_return:
         return Decision(
@@ -172,21 +177,28 @@ def _grown(tokens: float, before: datetime | None, now: datetime, cooldown: time
     return min(float(saved), tokens + max((now - before) / cooldown, 0.0))
 
 
-def _granted(evidence: Evidence, wish: Wish) -> Decision:
+def _granted(evidence: Evidence, policy: Arbiter, wish: Wish) -> Decision:
     if wish.action == "retrain":
         if evidence.under_way is not None:
             return _wait(evidence, f"{wish.reason}; folded into {evidence.under_way}", alert=True)
-        return Decision(action="retrain", scope=evidence.scope, reason=f"asked for: {wish.reason}")
+        return _training(evidence, policy, [f"asked for: {wish.reason}"])
     if evidence.returning is not None:
         return _wait(evidence, f"{wish.reason}; but {evidence.returning}", alert=True)
     return Decision(action="redeploy", version=wish.version, reason=f"asked for: {wish.reason}")
 
 
-def _retrain(evidence: Evidence, cause: str) -> Decision:
+def _retrain(evidence: Evidence, policy: Arbiter, cause: str) -> Decision:
     unsure = [rival for rival in evidence.rivals if rival.verdict is Verdict.INCONCLUSIVE]
     told = [cause, *(f"no earlier model is a clear match: {rival.reason}" for rival in unsure[:1])]
     told.append(f"trained on {evidence.scope.kind}: {evidence.scope.reason}")
-    return Decision(action="retrain", scope=evidence.scope, reason="; ".join(told))
+    return _training(evidence, policy, told)
+
+
+def _training(evidence: Evidence, policy: Arbiter, told: list[str]) -> Decision:
+    tune = policy.tune_after is not None and evidence.rejected >= policy.tune_after
+    if tune:
+        told = [*told, f"with new parameters: the gate rejected {evidence.rejected} versions with the old ones"]
+    return Decision(action="retrain", scope=evidence.scope, tune=tune, reason="; ".join(told))
 
 
 def _wait(evidence: Evidence, reason: str, alert: bool = False) -> Decision:

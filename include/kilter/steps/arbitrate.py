@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -49,8 +50,8 @@ class Inputs(StepModel):
 class Outputs(StepModel):
     """The decision's row, what to do and why, up to which event time; what to train on, or which version comes back.
 
-    `alert`: somebody should look. `unsure`: an earlier model may be right, but not surely. No decision, and no event time, before
-    there is any data.
+    `tune`: search for parameters before the training. `alert`: somebody should look. `unsure`: an earlier model may be right,
+    but not surely. No decision, and no event time, before there is any data.
     """
 
     decision: int | None
@@ -58,6 +59,7 @@ class Outputs(StepModel):
     reason: str
     event_time: UtcTime | None
     scope: dict[str, Any] | None = None
+    tune: bool = False
     version: int | None = None
     alert: bool = False
     unsure: bool = False
@@ -95,6 +97,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
         reason=row["reason"],
         event_time=row["event_time"],
         scope=row["scope"],
+        tune=bool(row["tune"]),
         version=row["version"],
         alert=bool(row["alert"]),
         unsure=row["action"] != "redeploy"
@@ -116,6 +119,7 @@ def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence, dict[st
     cause = _cause(versions, now, context)
     trigger: Trigger = "person" if inputs.wish else cause or ("new_data" if report is None else "drift")
     found = evidence_of(report, now, context)
+    rejected = _rejected(versions, context)
     evidence = Evidence(
         event_time=now,
         trigger=trigger,
@@ -125,7 +129,8 @@ def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence, dict[st
         scope=found.scope,
         trained_labels=found.trained_labels or (_rows_of(versions[-1], context) if versions else 0),
         trainings=tuple(sorted(_trained(versions, context))),
-        in_vain=max(found.in_vain, _in_vain(versions, context)),
+        in_vain=max(found.in_vain, len(rejected)),
+        rejected=_since_last_search(rejected, context),
     )
     names = {
         "person": f"person: {run.dag_id} {run.run_id}" + (f" at {datetime.now()}" if run.run_id == "manual" else ""),
@@ -206,6 +211,7 @@ def _row(decision: Decision, evidence: Evidence, noted: dict[str, Any], deciding
         "event_time": evidence.event_time,
         "version": decision.version,
         "scope": decision.scope and decision.scope.model_dump(mode="json"),
+        "tune": decision.tune,
         "alert": decision.alert,
         "retraining": under_way["id"] if under_way is not None and decision.action == "wait" else None,
     }
@@ -227,16 +233,18 @@ def _returning(deciding: Deciding, context: StepContext) -> str | None:
     return None
 
 
-def _in_vain(versions: Sequence[ModelVersion], context: StepContext) -> int:
-    """How many of the newest versions in a row the gate rejected."""
+def _rejected(versions: Sequence[ModelVersion], context: StepContext) -> list[ModelVersion]:
+    """The versions that the gate rejected since the last one that was promoted."""
     promoted = set(context.ledger.champions(context.spec.name))
     rejected = {row["version"] for row in context.ledger.verdicts(context.spec.name) if row["action"] == "reject"}
-    count = 0
-    for item in reversed(versions):
-        if item.version in promoted:
-            break
-        count += item.version in rejected
-    return count
+    newer = takewhile(lambda item: item.version not in promoted, reversed(versions))
+    return [item for item in newer if item.version in rejected]
+
+
+def _since_last_search(versions: Sequence[ModelVersion], context: StepContext) -> int:
+    """How many of these learned what the last search knew, or more; without a search all."""
+    last = context.ledger.last_search(context.spec.name)
+    return len(versions) if last is None else sum(time >= last["as_of"] for time in _trained(versions, context))
 
 
 def _trained(versions: Sequence[ModelVersion], context: StepContext) -> list[datetime]:

@@ -30,6 +30,8 @@ class Inputs(StepModel):
     reason: str = ""
     retraining: str = ""
     """What began this retraining, as given to `freeze_dataset`."""
+    parameters_of: str = ""
+    """Where the parameters come from, as `tune` says."""
 
 
 class Outputs(StepModel):
@@ -133,6 +135,7 @@ def _lineage(inputs: Inputs, snapshot: Manifest, model: Manifest, context: StepC
         "predecessor": "" if champion is None else str(champion),
         "scope": json.dumps(snapshot.facts.get("scope", {})),
         "retraining": inputs.retraining,
+        "parameters_of": inputs.parameters_of,
         "reason": inputs.reason,
     }
 

@@ -38,7 +38,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     spec = context.spec
     signature = Signature.of(spec)
-    training = spec.training.model_copy(update={"parameters": {**spec.training.parameters, **inputs.parameters}})
+    training = spec.training.with_parameters(inputs.parameters)
     train = to_part(read_part(context.objects, inputs.snapshot, "train"), signature, spec.label.column)
     validation = to_part(read_part(context.objects, inputs.snapshot, "validation"), signature, spec.label.column)
     context.log.info("training on %d rows, stopping early on %d", len(train), len(validation))

@@ -1,4 +1,5 @@
-"""The ledger: batches, drift reports, decisions, retrainings, regimes, gate verdicts with their approvals, rollouts, and leases of GPUs, in SQL.
+"""The ledger: batches, drift reports, decisions, retrainings, searches for parameters, regimes, gate verdicts with their
+approvals, rollouts, and leases of GPUs, in SQL.
 
 It makes a rollout resumable and a retraining unique. Tables are made by the migrations beside
 this file (`python -m kilter migrate`).
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Engine,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -104,6 +106,7 @@ decisions = Table(
     Column("scope", JSON),
     Column("alert", Boolean),
     Column("retraining", Integer),
+    Column("tune", Boolean),
     UniqueConstraint("model", "trigger", name="one_decision_a_trigger"),
 )
 
@@ -130,6 +133,22 @@ Index(
     unique=True,
     sqlite_where=_not_ended,
     postgresql_where=_not_ended,
+)
+
+searches = Table(
+    "searches",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(100), nullable=False),
+    Column("study", String(200), nullable=False),
+    Column("basis", String(64), nullable=False),
+    Column("trainer", String(100), nullable=False),
+    Column("as_of", UtcDateTime, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("loss", Float, nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("model", "study", name="one_row_a_study"),
 )
 
 regimes = Table(
@@ -224,6 +243,11 @@ gpu_leases = Table(
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
+def patience(url: str) -> dict[str, Any]:
+    """What a connection is told so that it waits for other writers; PostgreSQL does by itself."""
+    return {"timeout": 30} if url.startswith("sqlite") else {}
+
+
 class Ledger:
     """Reads and writes of the ledger; each write is one transaction.
 
@@ -232,8 +256,7 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        wait = {"timeout": 30} if url.startswith("sqlite") else {}
-        self.engine: Engine = create_engine(url, connect_args=wait)
+        self.engine: Engine = create_engine(url, connect_args=patience(url))
 
     def migrate(self) -> None:
         """Bring the tables to the newest version; does nothing when they are."""
@@ -384,6 +407,21 @@ class Ledger:
     def retrainings(self, model: str) -> Sequence[RowMapping]:
         """Retrainings of a model, oldest first."""
         return self._all(select(retrainings).where(retrainings.c.model == model).order_by(retrainings.c.id))
+
+    # searches for parameters
+
+    def record_search(self, **row: Any) -> None:
+        """Record what a search found: model, study, basis, trainer, as_of, trial, loss, parameters.
+
+        `basis` says what the parameters were searched for: see `kilter.search.basis`. The same study again replaces its row.
+        """
+        self._upsert(searches, ("model", "study"), row)
+
+    def last_search(self, model: str) -> RowMapping | None:
+        """The search of the newest event time, of two the one that was recorded last; None before the first."""
+        query = select(searches).where(searches.c.model == model)
+        found = self._all(query.order_by(searches.c.as_of.desc(), searches.c.recorded_at.desc()).limit(1))
+        return found[0] if found else None
 
     # regimes
 

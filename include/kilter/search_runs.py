@@ -1,0 +1,105 @@
+"""A search in MLflow: one run, and below it one for each trial; at the end what decided, as pictures and a table."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kilter.plots import best_so_far, shares
+from kilter.stores.registry import Registry, RunStatus
+from kilter.stores.studies import completed, ended
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial, TrialState
+
+RUN = "run"
+"""Attribute of a study and of a trial: its run in MLflow."""
+ROUNDS = "rounds"
+"""Attribute of a trial: the rounds that its model kept."""
+REASON = "reason"
+"""Attribute of a trial without a result: why, in words."""
+KILLED = "the step was killed twice while this trial ran"
+"""Why a trial has no result that has no other reason."""
+
+_STATUS: dict[str, RunStatus] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+class SearchRuns:
+    """The runs of one study; that of the search is found again when the search goes on.
+
+    Args:
+        tags: lineage of the search's run.
+    """
+
+    def __init__(self, study: Study, registry: Registry, model: str, tags: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._model = model
+        if RUN not in study.user_attrs:
+            study.set_user_attr(RUN, registry.begin_run(model, f"search {study.study_name}", tags))
+        self.parent: str = study.user_attrs[RUN]
+
+    def begin(self, trial: Trial) -> None:
+        """Begin a trial's run."""
+        run = self._registry.begin_run(self._model, f"trial {trial.number}", {}, self.parent)
+        trial.set_user_attr(RUN, run)
+        self._registry.log_progress(run, {}, trial.params)
+
+    def tell(self, trial: Trial, state: TrialState, losses: Sequence[tuple[int, float]]) -> None:
+        """End a trial's run with its curve, and show its best loss beside those of the others."""
+        run = trial.user_attrs[RUN]
+        self._registry.log_progress(run, {"validation_loss": losses})
+        self._registry.end_run(run, _STATUS[state.name])
+        if losses:
+            self._registry.log_progress(self.parent, {"loss": [(trial.number, min(loss for _, loss in losses))]})
+
+    def drop(self, trial: FrozenTrial) -> None:
+        """End the run of a trial that was interrupted."""
+        if RUN in trial.user_attrs:
+            self._registry.end_run(trial.user_attrs[RUN], "KILLED")
+
+    def fail(self) -> None:
+        """End a search that found nothing."""
+        self._registry.end_run(self.parent, "FAILED")
+
+    def finish(self, study: Study) -> None:
+        """End a search with what it found: the best trial's parameters, what decided, and all trials."""
+        best = study.best_trial
+        found = {"trial": best.number, "loss": study.best_value, **best.params}
+        self._registry.log_progress(self.parent, {}, {f"best_{name}": value for name, value in found.items()})
+        with tempfile.TemporaryDirectory() as folder:
+            _write_report(study, Path(folder))
+            self._registry.end_run(self.parent, "FINISHED", Path(folder))
+
+
+def _write_report(study: Study, folder: Path) -> None:
+    """trials.csv, history.png and, of two results or more, importance.png."""
+    from optuna.importance import get_param_importances
+
+    done = completed(study)
+    losses = [(trial.number, float(trial.values[0])) for trial in done]
+    (folder / "history.png").write_bytes(best_so_far(losses, f"{study.study_name}, {len(losses)} trials to their end"))
+    if len({loss for _, loss in losses}) > 1:
+        importance = get_param_importances(study)
+        (folder / "importance.png").write_bytes(shares(importance, "Share of what decided", "Parameter importance"))
+    rows = [_row(trial) for trial in ended(study)]
+    with (folder / "trials.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as the table shows it; the loss of a pruned one is the last that was told."""
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "loss": trial.value,
+        "rounds": trial.user_attrs.get(ROUNDS),
+        "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
+        "reason": trial.user_attrs.get(REASON, KILLED if trial.state.name == "FAIL" else ""),
+        **dict(sorted(trial.params.items())),
+    }
