@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from kilter.step import StepContext
     from kilter.trainers import Trained
 
-_REPORTS = 20
-"""Losses of a trial that the study is told, at most, as each is a write to the database."""
+_REPORTS = 10
+"""Looks at a trial by the pruner, at most, as each is a write to the database."""
 _UNPRUNED = 5
 """Trials that are never pruned, so that there is a median."""
 
@@ -154,6 +154,7 @@ class _Follower:
         self.losses: list[tuple[int, float]] = []
         self._trial = trial
         self._every = max(1, rounds // _REPORTS)
+        self._first = _unpruned_rounds(rounds)
         self._end = math.inf if left is None else time.monotonic() + left.total_seconds()
 
     def __call__(self, rounds: int, loss: float) -> None:
@@ -164,20 +165,22 @@ class _Follower:
         self.losses.append((rounds, loss))
         if time.monotonic() > self._end:
             raise TrialPruned(f"time was up after round {rounds}")
-        if rounds % self._every == 0:
+        if rounds >= self._first and rounds % self._every == 0:
             self._trial.report(loss, rounds)
             if self._trial.should_prune():
                 raise TrialPruned(f"worse than the median after round {rounds}")
 
 
 def _pruner(rounds: int) -> BasePruner:
-    """Ends a trial whose best loss so far is worse than the median of the others after as many rounds.
-
-    Not in the first quarter of the rounds: what learns slowly looks bad there, however good it gets.
-    """
+    """Ends a trial whose best loss so far is worse than the median of the others' after as many rounds."""
     from optuna.pruners import MedianPruner
 
-    return MedianPruner(n_startup_trials=_UNPRUNED, n_warmup_steps=rounds // 4)
+    return MedianPruner(n_startup_trials=_UNPRUNED, n_warmup_steps=_unpruned_rounds(rounds))
+
+
+def _unpruned_rounds(rounds: int) -> int:
+    """A quarter of the rounds, in which what learns slowly looks bad, however good it gets."""
+    return rounds // 4
 
 
 def _told(study: Study, number: int) -> str:

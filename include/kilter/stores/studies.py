@@ -23,7 +23,7 @@ _REPEATS = "repeats"
 
 
 @contextmanager
-def open_study(ledger: Ledger, name: str, pruner: BasePruner) -> Iterator[Study]:
+def open_study(ledger: Ledger, name: str, pruner: BasePruner | None = None) -> Iterator[Study]:
     """The study of that name, begun or gone on with, in Optuna's own tables beside the ledger's.
 
     One process at a time: trials that ran when it was opened are taken for those of a process that was killed.
