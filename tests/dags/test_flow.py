@@ -110,6 +110,19 @@ def test_a_training_tells_the_ledger_what_began_it_and_learns_from_its_scope(
     assert dag.get_task("end_retraining").inputs["retraining"] == dag.get_task("register").inputs["retraining"]
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_training_takes_the_parameters_that_tune_gives_and_tells_where_they_come_from(
+    dags: dict[str, DAG], asked: bool
+) -> None:
+    dag = dags["flight_delay.continuous_training"]
+    given = dag.get_template_env().from_string(dag.get_task("tune").inputs["search"]).render(params={"tune": asked})
+    parsed: Any = parse_inputs("tune", {"snapshot": "s", "search": given})
+    assert parsed.search is asked
+    assert dag.get_task("train").inputs["parameters"].key == "parameters"
+    assert dag.get_task("register").inputs["parameters_of"].key == "origin"
+    assert dag.get_task("tune").downstream_task_ids == {"train", "register"}
+
+
 def test_a_training_always_ends_its_retraining(dags: dict[str, DAG]) -> None:
     dag = dags["flight_delay.continuous_training"]
     assert dag.get_task("end_retraining").is_teardown
@@ -191,8 +204,8 @@ def test_only_gpu_steps_of_a_model_that_asks_for_gpus_use_the_gpu_pool_and_queue
 ) -> None:
     copy_model(tmp_path / "train_delay", **{"resources:\n": "resources:\n  gpu: 2\n"})
     training = parse(tmp_path, monkeypatch).dags["train_delay.continuous_training"]
-    assert [task.task_id for task in training.tasks if task.pool == "gpu"] == ["train"]
-    assert [task.task_id for task in training.tasks if task.queue == "gpu"] == ["train"]
+    assert [task.task_id for task in training.tasks if task.pool == "gpu"] == ["tune", "train"]
+    assert [task.task_id for task in training.tasks if task.queue == "gpu"] == ["tune", "train"]
     assert training.get_task("train").pool_slots == 2
     assert {task.queue for task in training.tasks} == {"gpu", "default"}
 
@@ -212,6 +225,7 @@ def test_a_steps_time_limit_is_the_models(dags: dict[str, DAG]) -> None:
                 "scope": {"kind": "all", "spans": []},
                 "reason": 'decayed: "roc_auc" <0.7>',
                 "decision": 7,
+                "tune": True,
             },
         ),
         ("redeploy", {"version": None, "decision": 7, "fast": True}),
@@ -227,6 +241,7 @@ def test_what_a_decision_starts_gets_its_outputs_with_their_types(
         "scope": {"kind": "all", "spans": []},
         "reason": 'decayed: "roc_auc" <0.7>',
         "version": None,
+        "tune": True,
     }
     ti = SimpleNamespace(xcom_pull=lambda task_ids, key: said[key])
     template = dag.get_template_env().from_string(dag.get_task(task).conf)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kilter.core.search_space import SPACES, Choice, Range, starting_point
 from kilter.encoding import Signature
 from kilter.errors import SpecError
 from kilter.serving.log_record import Record, Version
@@ -85,6 +86,38 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         (lambda spec: spec["canary"].update(weights=[10, 50]), "weights [10, 50] must rise and end with 100"),
         (lambda spec: spec["canary"].update(weights=[100]), "weights [100] must rise and end with 100"),
         (lambda spec: spec["canary"].update(maximum_duration="2h"), "must be below resources.timeout"),
+        (
+            lambda spec: spec.update(tuning={"time": "30m"}),
+            "tuning.time 0:30:00 must be below resources.timeout 0:30:00",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"depth": {"low": 1, "high": 2}}}),
+            "tuning.parameters: 'depth' is not allowed; allowed: max_depth, eta,",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"max_depth": {"low": 2.5, "high": 4}}}),
+            "tuning.parameters.max_depth: takes whole numbers, not 2.5 to 4.0",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"eta": {"low": 0.2, "high": 0.1}}}),
+            "low 0.2 and high 0.1 are no range",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"eta": {"low": 0.2}}}),
+            "low 0.2 and high None are no range: give low below high, or choices",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"gamma": {"low": 0, "high": 1, "log": True}}}),
+            "low 0.0 has no logarithm",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"eta": {"low": 0, "high": 1, "choices": [0.1]}}}),
+            "choices are for themselves",
+        ),
+        (
+            lambda spec: spec.update(tuning={"parameters": {"eta": {"lo": 0}}}),
+            "tuning.parameters.eta.lo: unknown key (value 0); allowed here: choices, high, log, low",
+        ),
         (
             lambda spec: spec["evaluation"].update(metrics=["rmse"]),
             "evaluation.metrics: 'rmse' is not allowed; allowed: roc_auc",
@@ -361,6 +394,27 @@ def test_every_column_of_the_prediction_log_is_reserved() -> None:
 def test_a_folder_without_a_spec_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert model_folders(tmp_path) == []
+
+
+def test_a_search_tries_the_trainers_own_ranges_or_those_of_the_spec_and_always_the_values_of_now(
+    tmp_path: Path,
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["training"]["parameters"] = {"eta": 0.5, "reg_lambda": 0}
+        spec["tuning"] = {"parameters": {"max_depth": {"low": 7, "high": 9}, "gamma": {"choices": [1, 2]}}}
+
+    space = load_spec(changed(tmp_path, change)).search_space()
+    own = SPACES["xgboost"]
+    assert space["subsample"] == own["subsample"]
+    assert space["max_depth"] == Range(6, 9, default=6, integer=True)
+    assert space["gamma"] == Choice((1, 2, 0), default=0)
+    assert space["eta"] == Range(0.01, 0.5, default=0.3, log=True)
+    # Nothing has the logarithm of zero.
+    assert space["reg_lambda"] == Range(0, 100, default=1, log=False)
+    assert starting_point(space, {"eta": 0.5, "reg_lambda": 0}) == {
+        **{name: values.default for name, values in own.items()},
+        **{"eta": 0.5, "reg_lambda": 0},
+    }
 
 
 def test_the_digest_depends_only_on_the_sections_asked_for(tmp_path: Path) -> None:

@@ -153,3 +153,21 @@ def test_nothing_told_or_a_fault_alerts() -> None:
     assert decide(evidence(I, I), POLICY).alert
     assert decide(evidence(P, E), POLICY).alert
     assert not decide(evidence(P, I), POLICY).alert
+
+
+@pytest.mark.parametrize(("rejected", "tune"), [(0, False), (1, False), (2, True), (5, True)])
+def test_a_training_searches_for_parameters_when_those_of_now_no_longer_pass_the_gate(
+    rejected: int, tune: bool
+) -> None:
+    wish = Wish(action="retrain", reason="new sensors")
+    for cause in (evidence(performance=F, rejected=rejected), evidence(wish=wish, rejected=rejected)):
+        decision = decide(cause, POLICY)
+        assert (decision.action, decision.tune) == ("retrain", tune)
+        told = f"with new parameters: the gate rejected {rejected} versions with the old ones"
+        assert (told in decision.reason) is tune
+
+
+def test_no_search_is_asked_for_where_the_policy_says_so_or_nothing_is_trained() -> None:
+    never = POLICY.model_copy(update={"tune_after": None})
+    assert not decide(evidence(performance=F, rejected=9), never).tune
+    assert not decide(evidence(rejected=9), POLICY).tune

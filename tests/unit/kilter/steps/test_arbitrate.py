@@ -221,3 +221,31 @@ def test_a_changed_environment_and_the_schedule_are_causes(world: Any) -> None:
     changed = world.act("arbitrate")
     assert changed.decision != scheduled.decision
     assert "the environment changed since the last training" in changed.reason
+
+
+def rejected(rides: Any, version: int) -> None:
+    row = dict.fromkeys(("reason", "holdout"), "why")
+    rides.ledger.record_verdict(model="rides", version=version, verdict="failed", action="reject", judgements=[], **row)
+
+
+def test_a_search_is_asked_for_after_rejections_since_the_last_search_alone(world: Any) -> None:
+    for day in (6, 7):
+        world.ingest(day, live(world, day, dearer=100, reversed_=True))
+        rejected(world, learn(world, 3, day + 1))
+
+    def asked(run: str) -> Any:
+        world.run_id = run
+        decision = world.act("arbitrate", wish="retrain", reason="try again")
+        world.ledger.end_retraining("rides", "done", begun_by=f"decision {decision.decision}")
+        return decision
+
+    decision = asked("first")
+    assert decision.tune
+    assert "the gate rejected 2 versions with the old ones" in decision.reason
+    assert world.ledger.decisions("rides")[-1]["tune"]
+    # The newer one of the two learned what the search knew, so that it may have had the parameters found.
+    found = {"basis": "b", "trainer": "xgboost", "trial": 0, "loss": 0.5, "parameters": {}}
+    world.ledger.record_search(model="rides", study="s", as_of=datetime.fromisoformat(world.day(8)["start"]), **found)
+    again = asked("second")
+    assert not again.tune
+    assert world.ledger.decisions("rides")[-1]["evidence"]["rejected"] == 1

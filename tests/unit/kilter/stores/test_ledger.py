@@ -11,10 +11,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from optuna.storages._rdb.models import BaseModel
+from sqlalchemy import inspect, text
 
 from kilter.errors import InputError, UnavailableError
 from kilter.stores.ledger import MIGRATIONS, Ledger, metadata
+from kilter.stores.studies import open_study
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 
@@ -57,6 +59,53 @@ def test_migrating_twice_changes_nothing(ledger: Ledger) -> None:
     decide(ledger, "report")
     ledger.migrate()
     assert len(ledger.decisions("m")) == 1
+
+
+def search(ledger: Ledger, study: str, day: int, **found: Any) -> None:
+    row = {"basis": "b", "trainer": "xgboost", "trial": 3, "loss": 0.5, "parameters": {"eta": 0.1}} | found
+    ledger.record_search(model="m", study=study, as_of=START + timedelta(days=day), **row)
+
+
+def test_the_last_search_is_that_of_the_newest_event_time_and_one_made_again_replaces_itself(ledger: Ledger) -> None:
+    assert ledger.last_search("m") is None
+    search(ledger, "new", 9, trial=1)
+    search(ledger, "old", 1)
+    search(ledger, "new", 9, trial=2)
+    found = ledger.last_search("m")
+    assert found is not None
+    assert (found["study"], found["trial"], found["parameters"]) == ("new", 2, {"eta": 0.1})
+    assert ledger.last_search("other") is None
+
+
+def versions(ledger: Ledger) -> dict[str, str]:
+    """What stands in the tables that migrations keep their place in."""
+    with ledger.transaction() as connection:
+        tables = [name for name in inspect(connection).get_table_names() if name.endswith("_version")]
+        return {name: connection.execute(text(f"SELECT version_num FROM {name}")).scalar_one() for name in tables}
+
+
+def test_a_ledger_of_before_the_searches_is_carried_over_and_leaves_optuna_its_table(tmp_path: Path) -> None:
+    old = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    migrate_to(old, "0006")
+    with old.transaction() as connection:
+        connection.execute(text("ALTER TABLE ledger_version RENAME TO alembic_version"))
+    assert versions(old) == {"alembic_version": "0006"}
+    for _ in range(2):
+        old.migrate()
+        assert versions(old).keys() == {"ledger_version"}
+    with open_study(old, "m-1"):
+        pass
+    old.migrate()
+    assert versions(old)["alembic_version"].startswith("v")
+    assert len(old.decisions("m")) == 0
+
+
+def test_no_table_of_ours_is_called_like_one_of_optunas(ledger: Ledger) -> None:
+    ours = {*inspect(ledger.engine).get_table_names()}
+    with open_study(ledger, "m-1"):
+        theirs = {*BaseModel.metadata.tables, "alembic_version"}
+    assert not ours & theirs
+    assert {*inspect(ledger.engine).get_table_names()} == ours | theirs
 
 
 def test_times_come_back_in_utc(ledger: Ledger) -> None:

@@ -1,0 +1,106 @@
+"""The ledger on a PostgreSQL server of our own, with Optuna's studies beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from kilter.services import free_port
+from kilter.stores.ledger import Ledger, metadata
+from kilter.stores.studies import ended, interrupted, open_study
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """URL of a server with an empty database."""
+    if not PROGRAMS:
+        pytest.skip("PostgreSQL is not installed")
+    # The server refuses to run as root, and must reach its folder.
+    owner = "postgres" if os.getuid() == 0 else None
+    home = Path(tempfile.mkdtemp(prefix="kilter-postgres-"))
+    if owner:
+        shutil.chown(home, owner)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [PROGRAMS[-1] / program, *arguments]
+        subprocess.run(command, user=owner, cwd=home, check=True, stdout=subprocess.DEVNULL)
+
+    port = free_port()
+    run("initdb", "-D", "data", "-U", "kilter", "-A", "trust")
+    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
+    run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
+    yield f"postgresql+psycopg://kilter:secret@127.0.0.1:{port}/postgres"
+    run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def ledger(server: str) -> Iterator[Ledger]:
+    """A ledger without tables."""
+    made = Ledger(server)
+    yield made
+    made.engine.dispose()
+    engine = create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
+    ledger.migrate()
+    with ledger.engine.connect() as connection:
+        made = MigrationContext.configure(connection, opts={"version_table": "ledger_version"})
+        assert compare_metadata(made, metadata) == []
+
+
+def test_a_ledger_of_before_is_carried_over_and_optuna_gets_its_name(ledger: Ledger) -> None:
+    ledger.migrate()
+    ledger.record_search(
+        model="m", study="s", basis="b", trainer="xgboost", as_of=datetime(2013, 1, 1, tzinfo=UTC), trial=1, loss=0.5,
+        parameters={"eta": 0.1},
+    )  # fmt: skip
+    with ledger.transaction() as connection:
+        connection.execute(
+            text(
+                "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+            )
+        )
+        connection.execute(text("INSERT INTO alembic_version SELECT version_num FROM ledger_version"))
+        connection.execute(text("DROP TABLE ledger_version"))
+    ledger.migrate()
+    assert not inspect(ledger.engine).has_table("alembic_version")
+    with open_study(ledger, "m-1"):
+        ledger.migrate()
+    with ledger.transaction() as connection:
+        owner = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    assert owner.startswith("v")
+    found = ledger.last_search("m")
+    assert found is not None
+    assert found["parameters"] == {"eta": 0.1}
+
+
+def test_a_study_goes_on_where_it_was_killed(ledger: Ledger) -> None:
+    ledger.migrate()
+    with open_study(ledger, "m-1") as study:
+        study.tell(study.ask(), 0.5)
+        study.enqueue_trial({"eta": 0.25})
+        study.ask().suggest_float("eta", 0.1, 1)
+    with open_study(ledger, "m-1") as study:
+        assert [trial.number for trial in interrupted(study)] == [1]
+        again = study.ask()
+        assert again.suggest_float("eta", 0.1, 1) == 0.25
+        study.tell(again, 0.4)
+        assert [(trial.number, trial.value) for trial in ended(study)] == [(0, 0.5), (2, 0.4)]
