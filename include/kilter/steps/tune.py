@@ -80,7 +80,7 @@ def _searched(snapshot: str, now: datetime, last: RowMapping | None, context: St
     spec, run = context.spec, context.run
     plan = Plan.of(spec, snapshot, last)
     tags = {"study": plan.study, "snapshot": snapshot, "dag_id": run.dag_id, "run_id": run.run_id}
-    found = search(plan, _fit(snapshot, context), tags, context)
+    found = search(plan, fit_on(snapshot, context), tags, context)
     row: dict[str, Any] = {
         "study": plan.study,
         "trial": found.trial,
@@ -91,7 +91,7 @@ def _searched(snapshot: str, now: datetime, last: RowMapping | None, context: St
     return Outputs(parameters=found.parameters, origin=f"trial {found.trial} of study {plan.study}")
 
 
-def _fit(snapshot: str, context: StepContext) -> Callable[..., Trained]:
+def fit_on(snapshot: str, context: StepContext) -> Callable[..., Trained]:
     """A training on the snapshot with whatever parameters, as `kilter.search.Fit` describes."""
     from kilter.core.metrics import loss_metric
     from kilter.encoding import Signature
