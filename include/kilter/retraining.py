@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from kilter.spec import ModelSpec
 
-_STEPS = 9
-"""Steps that follow one another: freeze_dataset, train, evaluate, register, choose_candidate, score_holdout, check (twice), judge."""
+_STEPS = 10
+"""Steps that follow one another: freeze_dataset, tune, train, evaluate, register, choose_candidate, score_holdout, check (twice),
+judge."""
 _TRIES = 3
 """Tries of each, as the DAGs have it."""
 

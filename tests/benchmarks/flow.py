@@ -49,10 +49,11 @@ def train(run: Run, as_of: datetime) -> int:
     """`continuous_training`; return the version that it registers."""
     snapshot = run("freeze_dataset", as_of=as_of.isoformat())["snapshot"]
     profile = run("profile", snapshot=snapshot)["profile"]
-    trained = run("train", snapshot=snapshot)
+    tuned = run("tune", snapshot=snapshot)
+    trained = run("train", snapshot=snapshot, parameters=tuned["parameters"])
     made = {"snapshot": snapshot, "model": trained["model"]}
     made |= {"evaluation": run("evaluate", **made)["evaluation"], "profile": profile, "device": trained["device"]}
-    version: int = run("register", **made, reason="benchmark")["version"]
+    version: int = run("register", **made, parameters_of=tuned["origin"], reason="benchmark")["version"]
     return version
 
 
