@@ -86,9 +86,9 @@ def ask(study: Study, space: Space, seed: int, first: Sequence[Mapping[str, Valu
 
 
 def ended(study: Study) -> list[FrozenTrial]:
-    """Trials that count: completed, pruned, or failed by themselves."""
-    repeated = study.user_attrs.get(_INTERRUPTED, [])
+    """Trials that count: completed, pruned or failed, without those that were interrupted and repeated."""
     trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
     return [trial for trial in trials if trial.state.is_finished() and trial.number not in repeated]
 
 
@@ -100,8 +100,10 @@ def completed(study: Study) -> list[FrozenTrial]:
 
 
 def spent(study: Study) -> timedelta:
-    """How long the trials took that count."""
-    return sum((trial.duration or timedelta(0) for trial in ended(study)), timedelta(0))
+    """How long the trials took that count; of interrupted ones nobody knows."""
+    unknown = study.user_attrs.get(_INTERRUPTED, [])
+    known = (trial.duration for trial in ended(study) if trial.number not in unknown)
+    return sum((duration for duration in known if duration), timedelta(0))
 
 
 def interrupted(study: Study) -> list[FrozenTrial]:
@@ -114,17 +116,12 @@ def interrupted(study: Study) -> list[FrozenTrial]:
     left = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     for trial in left:
         # In an order that may end anywhere, and then be begun again.
-        if _REPEATS not in trial.user_attrs:
-            _repeat(study, trial)
+        study.set_user_attr(_INTERRUPTED, sorted({*study.user_attrs.get(_INTERRUPTED, []), trial.number}))
+        repeated = {other.user_attrs.get(_REPEATS) for other in study.get_trials(deepcopy=False)}
+        if _REPEATS not in trial.user_attrs and trial.number not in repeated:
+            study.enqueue_trial(trial.params, user_attrs={_REPEATS: trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
     return left
-
-
-def _repeat(study: Study, trial: FrozenTrial) -> None:
-    known = study.user_attrs.get(_INTERRUPTED, [])
-    study.set_user_attr(_INTERRUPTED, sorted({*known, trial.number}))
-    if all(other.user_attrs.get(_REPEATS) != trial.number for other in study.get_trials(deepcopy=False)):
-        study.enqueue_trial(trial.params, user_attrs={_REPEATS: trial.number})
 
 
 def _distribution(values: Range | Choice) -> BaseDistribution:
