@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,19 +67,21 @@ class SearchRuns:
         self._registry.end_run(self.parent, "FAILED")
 
     def finish(self, study: Study) -> None:
-        """End a search with what it found: the best trial's parameters, what decided, and all trials."""
-        best = study.best_trial
-        found = {"trial": best.number, "loss": study.best_value, **best.params}
-        self._registry.log_progress(self.parent, {}, {f"best_{name}": value for name, value in found.items()})
+        """End a search with what it found: the best trial, what decided, and all trials."""
         with tempfile.TemporaryDirectory() as folder:
             _write_report(study, Path(folder))
             self._registry.end_run(self.parent, "FINISHED", Path(folder))
 
 
 def _write_report(study: Study, folder: Path) -> None:
-    """trials.csv, history.png and, of two results or more, importance.png."""
+    """best.json, trials.csv, history.png and, of two results or more, importance.png.
+
+    The best parameters are a file: a run's parameters have one value for good, and a search may go on with a larger budget.
+    """
     from optuna.importance import get_param_importances
 
+    best = {"trial": study.best_trial.number, "loss": study.best_value, "parameters": study.best_params}
+    (folder / "best.json").write_text(json.dumps(best, indent=2))
     done = completed(study)
     losses = [(trial.number, float(trial.values[0])) for trial in done]
     (folder / "history.png").write_bytes(best_so_far(losses, f"{study.study_name}, {len(losses)} trials to their end"))
