@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from kilter.services import free_port
 
 BUCKET = "kilter"
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +45,36 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=item["Key"])
     client.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a PostgreSQL that listens on a socket in a folder of its own alone."""
+    if not POSTGRES:
+        pytest.skip("PostgreSQL is not installed")
+    user = "postgres" if os.geteuid() == 0 else None  # which refuses to run as root
+    folder = Path(subprocess.check_output(["mktemp", "-d"], user=user, cwd="/", text=True).strip())
+    made = [
+        POSTGRES[-1] / "initdb",
+        "--pgdata",
+        folder / "data",
+        "--auth",
+        "trust",
+        "--username",
+        "kilter",
+        "--no-sync",
+    ]
+    subprocess.run(made, user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
+    control = [POSTGRES[-1] / "pg_ctl", "--pgdata", folder / "data", "--wait", "--log", folder / "log"]
+    options = ["--options", f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"]
+    subprocess.run([*control, *options, "start"], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield f"postgresql+psycopg://kilter@/postgres?host={folder}"
+    finally:
+        subprocess.run(
+            [*control, "--mode", "immediate", "stop"], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL
+        )
+        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -19,37 +18,6 @@ from kilter.stores.ledger import Ledger, gpu_leases
 
 MINUTE = timedelta(minutes=1)
 DEVICES = ("0", "1", "2")
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a PostgreSQL that listens on a socket in a folder of its own alone."""
-    if not POSTGRES:
-        pytest.skip("PostgreSQL is not installed")
-    user = "postgres" if os.geteuid() == 0 else None  # which refuses to run as root
-    folder = Path(subprocess.check_output(["mktemp", "-d"], user=user, cwd="/", text=True).strip())
-    made = [
-        POSTGRES[-1] / "initdb",
-        "--pgdata",
-        folder / "data",
-        "--auth",
-        "trust",
-        "--username",
-        "kilter",
-        "--no-sync",
-    ]
-    subprocess.run(made, user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
-    control = [POSTGRES[-1] / "pg_ctl", "--pgdata", folder / "data", "--wait", "--log", folder / "log"]
-    options = ["--options", f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"]
-    subprocess.run([*control, *options, "start"], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
-    try:
-        yield f"postgresql+psycopg://kilter@/postgres?host={folder}"
-    finally:
-        subprocess.run(
-            [*control, "--mode", "immediate", "stop"], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL
-        )
-        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,58 +1,26 @@
-"""The ledger on a PostgreSQL server of our own, with Optuna's studies beside it."""
+"""The ledger on PostgreSQL, with Optuna's studies beside it."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
-from kilter.services import free_port
 from kilter.stores.ledger import Ledger, metadata
 from kilter.stores.studies import ended, interrupted, open_study
 
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """URL of a server with an empty database."""
-    if not PROGRAMS:
-        pytest.skip("PostgreSQL is not installed")
-    # The server refuses to run as root, and must reach its folder.
-    owner = "postgres" if os.getuid() == 0 else None
-    home = Path(tempfile.mkdtemp(prefix="kilter-postgres-"))
-    if owner:
-        shutil.chown(home, owner)
-
-    def run(program: str, *arguments: str) -> None:
-        command = [PROGRAMS[-1] / program, *arguments]
-        subprocess.run(command, user=owner, cwd=home, check=True, stdout=subprocess.DEVNULL)
-
-    port = free_port()
-    run("initdb", "-D", "data", "-U", "kilter", "-A", "trust")
-    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
-    run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
-    yield f"postgresql+psycopg://kilter:secret@127.0.0.1:{port}/postgres"
-    run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
-    shutil.rmtree(home)
-
 
 @pytest.fixture
-def ledger(server: str) -> Iterator[Ledger]:
+def ledger(postgresql: str) -> Iterator[Ledger]:
     """A ledger without tables."""
-    made = Ledger(server)
+    made = Ledger(postgresql)
     yield made
     made.engine.dispose()
-    engine = create_engine(server)
+    engine = create_engine(postgresql)
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
