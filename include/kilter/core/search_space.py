@@ -78,9 +78,19 @@ SPACES: dict[str, Space] = {
         "reg_lambda": Range(0.01, 100, default=1, log=True),
         "gamma": Range(0, 5, default=0),
     },
+    "torch": {
+        "width": Range(32, 512, default=128, log=True, integer=True),
+        "depth": Range(1, 6, default=2, integer=True),
+        "dropout": Range(0, 0.5, default=0.1),
+        "embedding": Range(2, 32, default=8, log=True, integer=True),
+        "bins": Range(4, 64, default=16, log=True, integer=True),
+        "batch_rows": Range(128, 4096, default=512, log=True, integer=True),
+        "learning_rate": Range(1e-4, 1e-2, default=1e-3, log=True),
+        "weight_decay": Range(1e-5, 0.3, default=1e-2, log=True),
+    },
 }
-"""By trainer. Of XGBoost the parameters that decide most in practice (Probst, Boulesteix and Bischl 2019, table 3), and what
-its own notes on tuning name (xgboost.readthedocs.io, "Notes on Parameter Tuning")."""
+"""By trainer. Of XGBoost what decides most in practice (Probst, Boulesteix and Bischl 2019, "Tunability", and XGBoost's own "Notes
+on Parameter Tuning"); of the network about what Gorishniy et al. 2021 ("Revisiting Deep Learning Models for Tabular Data") tune."""
 
 
 def starting_point(space: Space, given: Mapping[str, Value]) -> dict[str, Value]:

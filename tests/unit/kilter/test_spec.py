@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from kilter.encoding import Signature
 from kilter.errors import SpecError
 from kilter.serving.log_record import Record, Version
 from kilter.serving.log_table import to_table
-from kilter.spec import CHECKS, RESERVED, load_spec, model_folders
+from kilter.spec import CHECKS, RESERVED, Training, load_spec, model_folders
 from kilter.step import load_step, step_names
 from kilter.stores.features import CREATED
 
@@ -415,6 +415,11 @@ def test_a_search_tries_the_trainers_own_ranges_or_those_of_the_spec_and_always_
         **{name: values.default for name, values in own.items()},
         **{"eta": 0.5, "reg_lambda": 0},
     }
+
+
+def test_every_trainer_has_a_search_space_that_holds_its_defaults() -> None:
+    for name in get_args(Training.model_fields["trainer"].annotation):
+        assert all(values.holds(values.default) for values in SPACES[name].values())
 
 
 def test_the_digest_depends_only_on_the_sections_asked_for(tmp_path: Path) -> None:
