@@ -306,9 +306,9 @@ def test_a_ledger_that_is_away_is_said_without_its_password() -> None:
 
 def test_the_parameters_of_a_version_are_traced_to_the_trial_that_found_them(searched: Any, snapshot: str) -> None:
     found = searched.act("tune", snapshot=snapshot)
-    model = searched.run("train", snapshot=snapshot, parameters=found.parameters)["model"]
-    made = {"snapshot": snapshot, "model": model}
-    made["evaluation"] = searched.run("evaluate", **made)["evaluation"]
+    trained = searched.run("train", snapshot=snapshot, parameters=found.parameters)
+    made = {"snapshot": snapshot, "model": trained["model"]}
+    made |= {"evaluation": searched.run("evaluate", **made)["evaluation"], "device": trained["device"]}
     made["profile"] = searched.run("profile", snapshot=snapshot)["profile"]
     searched.act("register", **made, parameters_of=found.origin)
     traced: Any = trace("rides", 1, searched.registry, searched.ledger)
