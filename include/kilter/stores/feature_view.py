@@ -60,7 +60,7 @@ def configuration(registry: dict[str, Any], online_store: str) -> feast.RepoConf
         registry=registry,
         online_store=online,
         # By its name alone, which Feast imports on first use: a model server has no DuckDB.
-        offline_store="duckdb",
+        offline_store="kilter.stores.offline.PointInTimeOfflineStore",
         entity_key_serialization_version=3,
     )
 

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,9 +34,13 @@ from kilter.stores.parquet import from_parquet
 if TYPE_CHECKING:
     import feast
     import pandas as pd
+    import pyarrow as pa
 
 LOCK_WAIT = 30
 """Seconds that one writer of an SQLite registry waits for another."""
+
+
+Join = Callable[["pa.Table"], "pa.Table"]
 
 
 class FeatureStore:
@@ -68,25 +72,40 @@ class FeatureStore:
 
         Raises:
             InputError: no entity rows.
-            DataError: no features were ever built, or the join lost or multiplied rows.
+            DataError: no features were ever built, or a pair stands twice.
         """
+        import pandas as pd
+        import pyarrow as pa
+
         spec, key = self._spec, [self._spec.entity, self._spec.timestamp]
         if entities.empty:
             raise InputError(f"model '{spec.name}': no entity rows to join features with: give at least one")
-        times = entities[spec.timestamp]
-        with self._local(self._within(times.min() - spec.features.ttl, times.max())) as store:
-            joined = store.get_historical_features(
-                entity_df=entities[key].rename(columns={spec.timestamp: "event_timestamp"}),
-                features=[f"{spec.name}:{name}" for name in spec.features.names],
-                filter_by_created_timestamp=True,
-            ).to_df()
-        found = joined.rename(columns={"event_timestamp": spec.timestamp})[[*key, *spec.features.names]]
-        if len(found) != len(entities) or found.duplicated(key).any():
+        if twice := int(entities.duplicated(key).sum()):
             raise DataError(
-                f"model '{spec.name}': Feast joined {len(entities)} entity rows into {len(found)}: "
+                f"model '{spec.name}': {twice} of {len(entities)} entity rows repeat others: "
                 f"each pair of {spec.entity} and {spec.timestamp} may stand once only"
             )
-        return entities.merge(found, on=key, how="left", validate="one_to_one")
+        times = entities[spec.timestamp]
+        # DuckDB compares no nanoseconds with the microseconds of the features.
+        schema = pa.schema([(spec.entity, pa.string()), (spec.timestamp, pa.timestamp("us", "UTC"))])
+        asked = pa.Table.from_pandas(entities[key], schema, preserve_index=False, safe=False)
+        with self.reader(times.min(), times.max()) as join:
+            found = join(asked).to_pandas()
+        return pd.concat([entities.reset_index(drop=True), found], axis=1)
+
+    @contextmanager
+    def reader(self, first: datetime, last: datetime) -> Iterator[Join]:
+        """A function that looks the features of rows up, in pieces of a table whose event times lie in `[first, last]`.
+
+        It takes a table with the columns entity (text) and event time, and returns one with the features in the spec's
+        order, in the rows' order: numbers as float64, categories as text. A pair may stand more than once.
+
+        Raises:
+            DataError: no features were ever built.
+        """
+        spec = self._spec
+        with self._local(self._within(first - spec.features.ttl, last)) as store:
+            yield lambda rows: _look_up(store, spec, rows)
 
     def materialize(self, start: datetime, end: datetime) -> int:
         """Put the newest features of each entity in `[start, end)` online; return how many entities.
@@ -227,6 +246,19 @@ class FeatureStore:
             )
             entities.update(table.filter(inside)[self._spec.entity].to_pylist())
         return len(entities)
+
+
+def _look_up(store: feast.FeatureStore, spec: ModelSpec, rows: pa.Table) -> pa.Table:
+    """Ask Feast, in Arrow's types where it wants a data frame, so that nothing is copied."""
+    import pandas as pd
+
+    asked = rows.select([spec.entity, spec.timestamp]).rename_columns([spec.entity, "event_timestamp"])
+    joined = store.get_historical_features(
+        entity_df=asked.to_pandas(types_mapper=pd.ArrowDtype),
+        features=[f"{spec.name}:{name}" for name in spec.features.names],
+        filter_by_created_timestamp=True,
+    )
+    return joined.to_arrow().select(spec.features.names)
 
 
 @contextmanager
