@@ -175,12 +175,10 @@ def _column(feature: Feature, columns: Mapping[str, Sequence[Any]], signature: S
     try:
         values = columns[feature.name]
     except KeyError:
-        raise DataError(
-            f"feature '{feature.name}' is missing; the model takes: {', '.join(signature.names)}: add the column"
-        ) from None
+        raise missing_feature(feature, signature) from None
     if feature.categories:
         return _categories(feature, values, signature.codes[feature.name])
-    return _numbers(feature, values)
+    return numbers(feature, values)
 
 
 def _categories(feature: Feature, values: Sequence[Any], codes: dict[Any, float]) -> Matrix:
@@ -191,19 +189,31 @@ def _categories(feature: Feature, values: Sequence[Any], codes: dict[Any, float]
     return np.array([codes.get(value, math.nan) for value in values], dtype=np.float32)
 
 
-def _numbers(feature: Feature, values: Sequence[Any]) -> Matrix:
+def missing_feature(feature: Feature, signature: Signature) -> DataError:
+    """The error of rows without a column that the model takes."""
+    return DataError(
+        f"feature '{feature.name}' is missing; the model takes: {', '.join(signature.names)}: add the column"
+    )
+
+
+def numbers(feature: Feature, values: Sequence[Any]) -> Matrix:
+    """Encode one numeric feature.
+
+    Raises:
+        DataError: a value is no number, is infinite or beyond float32.
+    """
     try:
         array = np.asarray(values)
         if array.ndim != 1 or (array.dtype.kind not in _NUMBERS and not _only_numbers(array)):
             raise TypeError
         with np.errstate(over="ignore"):
-            numbers = array.astype(np.float32)
+            encoded = array.astype(np.float32)
     except (TypeError, ValueError, OverflowError):
         shown = next((value for value in values if not _is_number(value)), "a value beyond float64")
         raise DataError(f"feature '{feature.name}' got {shown!r}: a numeric feature takes a number or null") from None
-    if np.isinf(numbers).any():
+    if np.isinf(encoded).any():
         raise DataError(f"feature '{feature.name}' holds a number that is infinite or beyond float32: correct it")
-    return numbers
+    return encoded
 
 
 def _only_numbers(array: npt.NDArray[Any]) -> bool:

@@ -11,7 +11,7 @@ from kilter.errors import DataError
 
 STAMP = "%Y%m%dT%H%M%S"
 CLASSES = b"classes"
-"""Of the prediction log's column `score`, where it holds lists: the classes in their order, as JSON."""
+"""Of a column `score`, in the prediction log and in scored tables, where it holds lists: the classes in their order, as JSON."""
 
 
 def stamp(time: datetime) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from kilter.keys import CLASSES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Scores = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -15,6 +21,26 @@ Vector = npt.NDArray[np.float64]
 def to_column(scores: Scores) -> Vector | list[Vector]:
     """What a data frame takes for a column: scores of shape (rows,) as they are, those of many classes as rows."""
     return scores if scores.ndim == 1 else list(scores)
+
+
+def to_arrow(scores: Scores, missing: npt.NDArray[np.bool_], classes: Sequence[str]) -> tuple[pa.Field, pa.Array]:
+    """The column `score` of a table: numbers, or a list a row whose classes the field's metadata names as JSON.
+
+    Args:
+        missing: rows whose score is null.
+        classes: of a multiclass model; else none.
+
+    >>> field, column = to_arrow(np.array([0.25, 0.5]), missing=np.array([False, True]), classes=())
+    >>> column.to_pylist()
+    [0.25, None]
+    """
+    import pyarrow as pa
+
+    if not classes:
+        return pa.field("score", pa.float64()), pa.array(scores, pa.float64(), mask=missing)
+    starts = np.arange(len(scores) + 1, dtype=np.int32) * len(classes)
+    column = pa.ListArray.from_arrays(starts, scores.ravel(), mask=pa.array(missing))
+    return pa.field("score", column.type, metadata={CLASSES: json.dumps(classes)}), column
 
 
 def from_column(column: Sequence[Any], classes: Sequence[str]) -> Scores:

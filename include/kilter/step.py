@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from kilter.stores.router import Router
     from kilter.stores.servers import Servers
 
-StoreName = Literal["objects", "ledger", "registry", "features", "online", "router", "servers", "source"]
+StoreName = Literal["objects", "ledger", "registry", "features", "online", "router", "servers", "source", "tables"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StepInfo:
 
     Args:
         stores: the stores it uses; it gets no other, and its container no other mount or network. `source` is the
-            model's raw data, opened by the model's own code; `online` the online store alone, for model servers.
+            model's raw data, opened by the model's own code; `tables` the table that its inputs name; `online` the online store alone, for model servers.
         reads: the sections of the spec that change its result.
         memoised: whether equal inputs give an equal result, without effects elsewhere.
         gpu: whether it runs on the GPUs that the spec asks for.

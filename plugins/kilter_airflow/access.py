@@ -21,6 +21,7 @@ SETTINGS_OF: dict[str, tuple[str, ...]] = {
     "router": ("router",),
     "servers": ("champion", "canary"),
     "source": (),
+    "tables": (),
 }
 """The settings that each store is opened with."""
 
@@ -59,20 +60,27 @@ class Access:
 
 
 def access_of(
-    info: StepInfo, spec: ModelSpec, settings: RuntimeSettings, worker: Mapping[str, str], calls: bool
+    info: StepInfo,
+    spec: ModelSpec,
+    settings: RuntimeSettings,
+    worker: Mapping[str, str],
+    calls: bool,
+    table: str = "",
 ) -> Access:
     """Work out a step's access.
 
     Args:
         worker: the Airflow worker's environment, where secrets come from.
         calls: whether the step is given an endpoint to call.
+        table: the table that it is given, by which a step that declares `tables` may reach S3.
     """
     stores: set[str] = {"objects", *info.stores}
     source = spec.source if "source" in stores else None
     addresses = _addresses(stores, settings.stores)
     folders = {folder for folder in map(_folder, addresses) if folder}
     remote = any(_folder(address) is None for address in addresses)
-    s3 = settings.stores.objects.startswith("s3:") or (source is not None and source.kind == "s3")
+    outside = "tables" in stores and table.startswith("s3:")
+    s3 = settings.stores.objects.startswith("s3:") or outside or (source is not None and source.kind == "s3")
     passed_on = [*(SECRETS_OF["s3"] if s3 else ()), *(SECRETS_OF["registry"] if "registry" in stores else ())]
     passed_on += source.environment if source else ()
     return Access(

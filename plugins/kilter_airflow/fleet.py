@@ -54,6 +54,23 @@ CANDIDATE = Param(
     description="Version number in the MLflow registry. Empty: the candidate that is held, if labels have come since.",
 )
 
+TABLE = Param(
+    "",
+    type="string",
+    title="Table",
+    description=(
+        "Parquet files with the entity's column and the event time's: a pattern of keys in the object store, such as "
+        "tables/march/*.parquet, or s3://bucket/pattern. Empty: all features of the model say who is scored, and when."
+    ),
+)
+SCORED_BY = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    title="Model version",
+    description="Version number in the MLflow registry. Empty: the champion.",
+)
+
 LABELS_BY = _event_time("Judge by the labels known at", "Empty: the end of the newest passed interval.")
 
 AS_OF = _event_time("Train as of", "Only what was known then is used. Empty: the end of the newest passed interval.")

@@ -171,7 +171,7 @@ class StepOperator(Conditional, DockerOperator):
             image=runtime.environment,
             attempt=str(task.id),
             map_index=-1 if task.map_index is None else task.map_index,
-            access=access_of(info, spec, settings, os.environ, calls="endpoint" in given),
+            access=access_of(info, spec, settings, os.environ, calls="endpoint" in given, table=given.get("table", "")),
         )
 
     def _open_runtime(self, settings: RuntimeSettings) -> DockerRuntime | ProcessRuntime:

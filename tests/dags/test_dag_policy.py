@@ -16,6 +16,7 @@ DAGS = ROOT / "dags"
 MODELS = ROOT / "include/models"
 STAGES = (
     "backtest",
+    "batch_scoring",
     "feature_ingestion",
     "drift_monitoring",
     "drift_response",

@@ -47,13 +47,14 @@ def read_source(source: Source, folder: Path, start: datetime, end: datetime) ->
 def _canonical(data: pa.Table, table: Table) -> pa.Table:
     import pyarrow as pa
 
-    columns = {field.name: _canonical_column(data.column(field.name)) for field in data.schema}
+    columns = {field.name: canonical_column(data.column(field.name)) for field in data.schema}
     order = [(name, "ascending") for name in dict.fromkeys((table.timestamp, *table.key)) if name in columns]
     plain = pa.table(columns)
     return plain.sort_by(order) if order else plain
 
 
-def _canonical_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def canonical_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times as UTC microseconds (one without a zone is taken as UTC), texts as plain texts; all else as it is."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kilter.sources.files import read_table
 from kilter.spec import Source
-from kilter.stores.objects import ObjectStore, S3Objects
+from kilter.stores.objects import ObjectStore, S3Objects, matching
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,11 +25,10 @@ def read_objects(source: Source, folder: Path, start: datetime, end: datetime) -
     """
     bucket = S3Objects(source.bucket or "")
     return {
-        name: read_table(_matching(bucket, table.path or ""), table.timestamp, start, end, f"table '{name}'")
+        name: read_table(_contents(bucket, table.path or ""), table.timestamp, start, end, f"table '{name}'")
         for name, table in source.tables.items()
     }
 
 
-def _matching(bucket: ObjectStore, pattern: str) -> dict[str, bytes]:
-    literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return {bucket.uri(key): bucket.get(key) for key in bucket.list(literal) if fnmatchcase(key, pattern)}
+def _contents(bucket: ObjectStore, pattern: str) -> dict[str, bytes]:
+    return {bucket.uri(key): bucket.get(key) for key in matching(bucket, pattern)}

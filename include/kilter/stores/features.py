@@ -27,7 +27,7 @@ from kilter.keys import intervals_touching
 from kilter.spec import ModelSpec
 from kilter.stores.feature_view import CREATED as CREATED
 from kilter.stores.feature_view import PROJECT, configuration, definitions, is_redis
-from kilter.stores.objects import ObjectStore
+from kilter.stores.objects import ObjectStore, digest_of
 from kilter.stores.online import FeastOnline
 from kilter.stores.parquet import from_parquet
 
@@ -92,6 +92,14 @@ class FeatureStore:
         with self.reader(times.min(), times.max()) as join:
             found = join(asked).to_pandas()
         return pd.concat([entities.reset_index(drop=True), found], axis=1)
+
+    def digests(self, first: datetime, last: datetime) -> dict[str, str]:
+        """What `reader` reads for the same times: the features objects, each with its SHA-256; its errors."""
+        found = {}
+        for key in self._within(first - self._spec.features.ttl, last):
+            with self._objects.open(key) as file:
+                found[key] = digest_of(file)
+        return found
 
     @contextmanager
     def reader(self, first: datetime, last: datetime) -> Iterator[Join]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kilter.encoding import Signature, encode, encode_labels
+from kilter.encoding import Matrix, Signature, encode, encode_labels, missing_feature, numbers
+from kilter.errors import DataError
+from kilter.spec import Feature
 from kilter.stores.objects import Manifest, ObjectStore, commit_dataset, read_file, read_manifest
 from kilter.stores.parquet import read_table
 from kilter.trainers import SIGNATURE_FILE, Part, Predictor, Scores, Trained, trainer
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 PartName = Literal["train", "validation", "test"]
 
@@ -77,6 +80,31 @@ def read_part(objects: ObjectStore, snapshot: str, part: PartName) -> pd.DataFra
 def to_part(frame: pd.DataFrame, signature: Signature, label: str) -> Part:
     """Encode a data frame, with its labels in the column `label`, for a trainer."""
     return Part(encode_frame(frame, signature), encode_labels(frame[label], signature.classes))
+
+
+def encode_table(table: pa.Table, signature: Signature) -> Matrix:
+    """`encode` for an Arrow table, whose columns are numbers and texts: the same matrix, without an object a value.
+
+    Raises:
+        DataError: as of `encode`.
+    """
+    matrix = np.empty((table.num_rows, len(signature.features)), np.float32)
+    for place, feature in enumerate(signature.features):
+        if feature.name not in table.column_names:
+            raise missing_feature(feature, signature)
+        column = table[feature.name]
+        matrix[:, place] = _codes(column, feature) if feature.categories else numbers(feature, column.to_numpy())
+    return matrix
+
+
+def _codes(column: pa.ChunkedArray, feature: Feature) -> Matrix:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(column.type) or pa.types.is_null(column.type)):
+        raise DataError(f"feature '{feature.name}' got a column of {column.type}: a category is a text or null")
+    codes = pc.index_in(column, value_set=pa.array(feature.categories, column.type), skip_nulls=True)
+    return codes.cast(pa.float32()).to_numpy()
 
 
 def encode_frame(frame: pd.DataFrame, signature: Signature) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

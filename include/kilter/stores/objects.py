@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlparse
@@ -93,6 +95,7 @@ class FileObjects:
 
     def list(self, prefix: str) -> list[str]:
         folder = self.root / prefix.rpartition("/")[0]
+        self._path(prefix)
         keys = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file())
         return sorted(key for key in keys if key.startswith(prefix) and "/.partial-" not in key)
 
@@ -279,6 +282,12 @@ class ScratchObjects:
         return self._base.uri(key)
 
 
+def matching(objects: ObjectStore, pattern: str) -> list[str]:
+    """Keys that match a glob, sorted; `*` also matches slashes."""
+    literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return [key for key in objects.list(literal) if fnmatchcase(key, pattern)]
+
+
 def _absent(uri: str) -> DataError:
     return DataError(f"no object at {uri}: it was never committed, or was removed; run the step that makes it")
 
@@ -381,14 +390,20 @@ def open_file(objects: ObjectStore, manifest: Manifest, name: str) -> BinaryIO:
     """
     if name not in manifest.files:
         raise _no_file(objects, manifest, name)
-    file, digest = objects.open(f"{manifest.key}/{name}"), hashlib.sha256()
-    while piece := file.read(_PIECE):
-        digest.update(piece)
-    if (found := digest.hexdigest()) != manifest.files[name]:
+    file = objects.open(f"{manifest.key}/{name}")
+    if (found := digest_of(file)) != manifest.files[name]:
         file.close()
         raise _altered(objects, manifest, name, found)
-    file.seek(0)
     return file
+
+
+def digest_of(file: BinaryIO) -> str:
+    """Hexadecimal SHA-256 of an open file that may be larger than memory; it is then at its start."""
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    file.seek(0)
+    return digest.hexdigest()
 
 
 def _no_file(objects: ObjectStore, manifest: Manifest, name: str) -> DataError:

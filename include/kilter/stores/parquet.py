@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kilter.errors import DataError
@@ -13,13 +14,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Serialise with fixed options and microsecond times (DuckDB and Feast reject nanoseconds)."""
+def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Serialise with fixed options and microsecond times (DuckDB and Feast reject nanoseconds).
+
+    Args:
+        metadata: the file's own, beside the data; the table's is left out.
+    """
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
     pq.write_table(
-        table.replace_schema_metadata(None),
+        table.replace_schema_metadata(dict(metadata) if metadata else None),
         buffer,
         compression="zstd",
         coerce_timestamps="us",
