@@ -35,13 +35,14 @@ def build(spec: ModelSpec) -> None:
                 "version": "{{ params.version or '' }}",
                 "again": "{{ params.no_cache }}",
             },
+            each="partitions",
         )
         score = StepOperator.partial(
             task_id="score",
             step="score_partition",
             model=spec.name,
             map_index_template="{{ task.inputs.partition }}",
-        ).expand(inputs=listed.output["partitions"])
+        ).expand(inputs=listed.output)
         StepOperator(
             task_id="collect",
             step="collect_scores",

@@ -50,6 +50,8 @@ class StepOperator(Conditional, DockerOperator):
         step: name of the step; may be mapped with `.expand(step=[…])`.
         model: name of the model folder.
         inputs: the step's inputs; templated, and may hold outputs of other tasks.
+        each: output that is a list, for a task that is mapped over it by `.expand(…=this.output)`; Airflow maps over a task's
+            return value only. The other outputs are then reached by their names, as always.
         tells: outputs that the events of the task's `outlets` carry as their extra.
         only_if: facts of which one must hold, else the task is skipped.
     """
@@ -65,6 +67,7 @@ class StepOperator(Conditional, DockerOperator):
         step: str,
         model: str,
         inputs: Mapping[str, Any] | None = None,
+        each: str = "",
         tells: Sequence[str] = (),
         only_if: Sequence[Fact] = (),
         **kwargs: Any,
@@ -74,7 +77,7 @@ class StepOperator(Conditional, DockerOperator):
             kwargs |= {"pool": GPU_POOL, "pool_slots": spec.resources.gpu, "queue": GPU_QUEUE}
         kwargs.setdefault("execution_timeout", spec.resources.timeout)
         kwargs.setdefault("map_index_template", "{{ task.step }}")
-        kwargs.setdefault("multiple_outputs", True)
+        kwargs.setdefault("multiple_outputs", not each)
         kwargs.setdefault("on_success_callback", notifiers(spec, step))
         super().__init__(
             image="",  # chosen by KILTER_STEP_IMAGE where the task runs
@@ -85,11 +88,12 @@ class StepOperator(Conditional, DockerOperator):
         self.step = step
         self.model = model
         self.inputs = dict(inputs or {})
+        self.each = each
         self.tells = tuple(tells)
         self._runtime: DockerRuntime | ProcessRuntime | None = None
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step, or take the result that is there; return its outputs.
+    def execute(self, context: Context) -> Any:
+        """Run the step, or take the result that is there; return its outputs, or the one to map over.
 
         Raises:
             AirflowFailException: the step's input is wrong; it is not tried again.
@@ -106,12 +110,18 @@ class StepOperator(Conditional, DockerOperator):
         )
         for outlet in self.outlets if self.tells else ():
             context["outlet_events"][outlet].extra = {name: result.outputs[name] for name in self.tells}
-        return result.outputs
+        return self._handed_on(result.outputs, context) if self.each else result.outputs
 
     def on_kill(self) -> None:
         """End the step and remove its container; called when the task is cleared, failed or timed out."""
         if self._runtime is not None:
             self._runtime.stop(GRACE)
+
+    def _handed_on(self, outputs: dict[str, Any], context: Context) -> Any:
+        """The output to map over; the others are pushed here, as Airflow does itself for a return value that is a mapping."""
+        for name in outputs.keys() - {self.each}:
+            context["ti"].xcom_push(name, outputs[name])
+        return outputs[self.each]
 
     def _result(self, context: Context) -> Result:
         settings = RuntimeSettings.from_environment(os.environ)

@@ -294,3 +294,17 @@ def test_people_are_told_by_the_tasks_in_which_it_happens(tmp_path: Path, monkey
         "promotion_watch.roll_back",
         "rollout_control.control",
     }  # fmt: skip
+
+
+def test_a_table_is_scored_in_a_task_a_partition_by_one_version(dags: dict[str, DAG]) -> None:
+    dag = dags["flight_delay.batch_scoring"]
+    assert [task.task_id for task in dag.topological_sort()] == ["list_partitions", "score", "collect"]
+    assert dag.get_task("score").is_mapped
+    assert [outlet.name for outlet in dag.get_task("collect").outlets] == ["flight_delay.scores"]
+    given = {"table": "tables/*.parquet", "version": None, "no_cache": True}
+    inputs = {
+        key: dag.get_template_env().from_string(value).render(params=given)
+        for key, value in dag.get_task("list_partitions").inputs.items()
+    }
+    parsed: Any = parse_inputs("list_partitions", inputs)
+    assert (parsed.table, parsed.version, parsed.again) == ("tables/*.parquet", None, True)

@@ -117,3 +117,17 @@ def test_files_outside_the_models_folder_are_mounted_for_reading_only(spec: Mode
 def test_files_in_the_models_own_folder_need_no_mount(spec: ModelSpec) -> None:
     table = spec.source.tables["facts"].model_copy(update={"path": "raw/*.csv"})
     assert access(with_source(spec, kind="files", tables={"facts": table}), "source").sources == ()
+
+
+def test_a_table_in_another_bucket_brings_network_and_credentials_to_the_steps_that_read_it(spec: ModelSpec) -> None:
+    def reading(table: str, *stores: str) -> Access:
+        info = StepInfo(stores=frozenset(stores))  # type: ignore[arg-type]
+        return access_of(info, spec, RuntimeSettings.from_environment(LOCAL), WORKER, calls=False, table=table)
+
+    outside = reading("s3://lake/flights/*.parquet", "objects", "tables")
+    assert outside.network
+    assert outside.environment["AWS_SECRET_ACCESS_KEY"] == "s3cret"
+    for found in (reading("tables/*.parquet", "objects", "tables"), reading("s3://lake/flights/*.parquet", "objects")):
+        assert not found.network
+        assert "AWS_SECRET_ACCESS_KEY" not in found.environment
+        assert found.folders == (Path("/srv/kilter/store"),)

@@ -26,6 +26,7 @@ class Task:
     """What the operator asks of a running task instance."""
 
     outputs: dict[tuple[str, str], Any] = field(default_factory=dict)
+    pushed: dict[str, Any] = field(default_factory=dict)
     dag_id: str = "waiting.dag"
     run_id: str = "run"
     task_id: str = "extract"
@@ -37,6 +38,9 @@ class Task:
 
     def xcom_pull(self, task_ids: str, key: str) -> Any:
         return self.outputs.get((task_ids, key))
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
 
 
 def context(**outputs: Any) -> dict[str, Any]:
@@ -120,6 +124,14 @@ def test_the_events_of_a_tasks_assets_carry_what_the_step_tells(home: Path) -> N
     operator = extract(2000, 2001, outlets=[batch], tells=["batch"])
     outputs = operator.execute.__wrapped__(operator, context() | {"outlet_events": events})
     assert events[batch].extra == {"batch": outputs["batch"]}
+
+
+def test_a_task_that_another_is_mapped_over_returns_the_list_and_tells_the_rest_by_name(home: Path) -> None:
+    operator = extract(2000, 2001, each="rows")
+    given = context()
+    assert operator.execute.__wrapped__(operator, given) == {"facts": 1}
+    assert given["ti"].pushed.keys() == {"batch", "digest"}
+    assert not operator.multiple_outputs
 
 
 def test_a_task_whose_fact_does_not_hold_is_skipped_and_says_which() -> None:
