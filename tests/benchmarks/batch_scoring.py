@@ -104,8 +104,8 @@ def write_partition(objects: FileObjects, rows: int) -> str:
     schema = pa.schema([("id", pa.string()), ("at", pa.timestamp("us", "UTC"))])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for block in range(blocks):
-            span = np.array([block, block + 1]) * DAYS * 86_400 // blocks
-            moments = np.sort(random.integers(*span, rows // blocks))
+            first, last = (DAYS * 86_400 * place // blocks for place in (block, block + 1))
+            moments = np.sort(random.integers(first, last, rows // blocks))
             writer.write_table(pa.table([entities(random, len(moments)), times(moments)], schema=schema))
     return key
 
