@@ -131,7 +131,7 @@ class FeatureStore:
             done = catalogue.get_feature_view(self._spec.name).materialization_intervals
             if any(last > end for _, last in done):
                 return 0
-            with self._local(keys) as store:
+            with self._local(keys) as store, _duckdb_in_utc():
                 store.materialize(start, end - timedelta(microseconds=1), feature_views=[self._spec.name])
             if (start, end) not in done:
                 view = catalogue.get_feature_view(self._spec.name)
@@ -172,7 +172,7 @@ class FeatureStore:
     @contextmanager
     def _local(self, keys: Sequence[str]) -> Iterator[feast.FeatureStore]:
         """A store whose view reads the features objects under `keys`, by a registry that nobody else sees."""
-        with tempfile.TemporaryDirectory(prefix="kilter-features-") as folder, _duckdb_in_utc():
+        with tempfile.TemporaryDirectory(prefix="kilter-features-") as folder:
             for key in keys:
                 self._place(key, Path(folder) / key.rpartition("/")[2])
             store = self._open({"path": f"{folder}/registry.db"})
