@@ -1,4 +1,4 @@
-"""The join of Kilter's offline store, through Feast and real Parquet files, beside Feast's own store."""
+"""Kilter's join over real Parquet files, by itself and through Feast, beside Feast's own store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from kilter.errors import DataError, InputError
 from kilter.keys import interval_key
 from kilter.spec import load_spec
-from kilter.stores import offline
+from kilter.stores import feature_rows
 from kilter.stores.feature_view import PROJECT, configuration, definitions
 from kilter.stores.features import CREATED, FeatureStore
 from kilter.stores.objects import FileObjects
@@ -64,9 +64,11 @@ def put(objects: FileObjects, frame: pd.DataFrame) -> None:
         objects.put(interval_key("features", SPEC.name, day.to_pydatetime()), frame_to_parquet(rows))
 
 
-def by_feasts_store(asked: pd.DataFrame, objects: FileObjects, folder: Path) -> pd.DataFrame:
+def by_feast(asked: pd.DataFrame, objects: FileObjects, folder: Path, own_store: bool) -> pd.DataFrame:
+    """What Feast gives, with its own offline store or with Kilter's."""
     config = configuration({"path": f"{folder}/feasts.db"}, f"{folder}/online.db")
-    config.offline_config = "duckdb"
+    if own_store:
+        config.offline_config = "duckdb"
     store = feast.FeatureStore(config=config)
     entity, view = definitions(SPEC, f"{objects.root}/features/{SPEC.name}/*.parquet")
     store.registry.apply_entity(entity, PROJECT)
@@ -86,10 +88,11 @@ def test_the_join_is_that_of_feasts_store_whatever_the_pieces(
 ) -> None:
     put(objects, some_rows(300, seed=1))
     asked = some_questions(200, seed=2)
-    monkeypatch.setattr(offline, "_PIECE", piece)
+    monkeypatch.setattr(feature_rows, "_PIECE", piece)
     ours = store.historical(asked)
-    theirs = by_feasts_store(asked, objects, tmp_path)
-    pd.testing.assert_frame_equal(ours, theirs[ours.columns], check_dtype=False)
+    for own_store in (True, False):
+        theirs = by_feast(asked, objects, tmp_path, own_store)
+        pd.testing.assert_frame_equal(ours, theirs[ours.columns], check_dtype=False)
     assert 0.2 < ours[NUMBERS].isna().all(axis=1).mean() < 0.8
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,10 +16,8 @@ import httpx
 import numpy as np
 import pytest
 
-from kilter.demo.airflow import Airflow
 from kilter.demo.replay import Replay
 from kilter.encoding import Signature
-from kilter.services import executable
 from kilter.settings import Settings
 from kilter.spec import load_spec
 from kilter.stores.ledger import Ledger
@@ -30,12 +27,11 @@ from kilter.stores.registry import MlflowRegistry, PipelineRun
 from kilter.stores.router import Router
 from kilter.trainers import Part, TrainingRun, trainer
 
-from .conftest import MODEL, REPOSITORY, Demo
+from .conftest import MODEL, REPOSITORY, Demo, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 MAY, JUNE, JULY = (datetime(2013, month, 1, tzinfo=UTC) for month in (5, 6, 7))
 RATE = 80
-PATIENCE = 300.0
 
 
 class Live:
@@ -48,9 +44,7 @@ class Live:
         self.ledger = Ledger(self.settings.ledger)
         self.registry = MlflowRegistry(self.settings.mlflow)
         self.objects = open_objects(self.settings.objects)
-        password = (demo.home / "airflow/admin_password").read_text()
-        self.airflow = Airflow(demo.airflow, password, [executable("airflow", "run 'make venv'")], demo.environment)
-        self.airflow.log_in()
+        self.airflow = demo.airflow_client()
         self.url = f"{self.settings.endpoint}/models/{MODEL}/invocations"
 
     def candidate(self, learn: Callable[[Part], Part]) -> int:
@@ -122,13 +116,6 @@ class Live:
         done = self.demo.kilter(*arguments)
         assert done.returncode == 0, done.stderr
         return done
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain for {what}"
-        time.sleep(0.3)
 
 
 def upside_down(part: Part) -> Part:

@@ -1,8 +1,9 @@
 """Features: Feast's feature view of a model, its offline rows in the object store, its online rows in a key-value store.
 
-The view is derived from the spec. Reads and materialisations go through a registry of their own in a
-temporary folder, so that no process depends on what another one applied, and an S3 store's files can be
-local copies; the installation's registry is the catalogue that people and other tools look at.
+The view is derived from the spec. The join over offline rows is `kilter.stores.feature_rows`, which Feast takes too, by
+`kilter.stores.offline`; here it is called itself, as importing Feast takes seconds. Materialisations go through a registry of their
+own in a temporary folder, so that no process depends on what another one applied; the installation's registry is the
+catalogue that people and other tools look at.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sqlalchemy.engine import make_url
 from kilter.errors import DataError, InputError, UnavailableError
 from kilter.keys import intervals_touching
 from kilter.spec import ModelSpec
+from kilter.stores.feature_rows import FeatureRows
 from kilter.stores.feature_view import CREATED as CREATED
 from kilter.stores.feature_view import PROJECT, configuration, definitions, is_redis
 from kilter.stores.objects import ObjectStore, digest_of
@@ -111,9 +113,15 @@ class FeatureStore:
         Raises:
             DataError: no features were ever built.
         """
+        import pyarrow as pa
+
         spec = self._spec
-        with self._local(self._within(first - spec.features.ttl, last)) as store:
-            yield lambda rows: _look_up(store, spec, rows)
+        types = {"numeric": pa.float64(), "categorical": pa.string()}
+        schema = pa.schema([(feature.name, types[feature.kind]) for feature in spec.features.columns])
+        with self._folder(self._within(first - spec.features.ttl, last)) as folder:
+            files = sorted(map(str, folder.iterdir()))
+            held = FeatureRows(files, spec.entity, spec.timestamp, CREATED, spec.features.ttl, schema)
+            yield lambda rows: held.join(rows, spec.timestamp).select(schema.names)
 
     def materialize(self, start: datetime, end: datetime) -> int:
         """Put the newest features of each entity in `[start, end)` online; return how many entities.
@@ -172,15 +180,21 @@ class FeatureStore:
     @contextmanager
     def _local(self, keys: Sequence[str]) -> Iterator[feast.FeatureStore]:
         """A store whose view reads the features objects under `keys`, by a registry that nobody else sees."""
-        with tempfile.TemporaryDirectory(prefix="kilter-features-") as folder:
-            for key in keys:
-                self._place(key, Path(folder) / key.rpartition("/")[2])
+        with self._folder(keys) as rows, tempfile.TemporaryDirectory(prefix="kilter-registry-") as folder:
             store = self._open({"path": f"{folder}/registry.db"})
-            entity, view = definitions(self._spec, f"{folder}/*.parquet")
+            entity, view = definitions(self._spec, f"{rows}/*.parquet")
             # `store.apply` would also touch the online store, which a read must not.
             store.registry.apply_entity(entity, PROJECT)
             store.registry.apply_feature_view(view, PROJECT)
             yield store
+
+    @contextmanager
+    def _folder(self, keys: Sequence[str]) -> Iterator[Path]:
+        """A folder with the features objects under `keys`: those of a store on this disk are links."""
+        with tempfile.TemporaryDirectory(prefix="kilter-features-") as folder:
+            for key in keys:
+                self._place(key, Path(folder) / key.rpartition("/")[2])
+            yield Path(folder)
 
     def _place(self, key: str, path: Path) -> None:
         address = urlparse(self._objects.uri(key))
@@ -254,19 +268,6 @@ class FeatureStore:
             )
             entities.update(table.filter(inside)[self._spec.entity].to_pylist())
         return len(entities)
-
-
-def _look_up(store: feast.FeatureStore, spec: ModelSpec, rows: pa.Table) -> pa.Table:
-    """Ask Feast, in Arrow's types where it wants a data frame, so that nothing is copied."""
-    import pandas as pd
-
-    asked = rows.select([spec.entity, spec.timestamp]).rename_columns([spec.entity, "event_timestamp"])
-    joined = store.get_historical_features(
-        entity_df=asked.to_pandas(types_mapper=pd.ArrowDtype),
-        features=[f"{spec.name}:{name}" for name in spec.features.names],
-        filter_by_created_timestamp=True,
-    )
-    return joined.to_arrow().select(spec.features.names)
 
 
 @contextmanager

@@ -1,0 +1,118 @@
+"""The loop with another task and another trainer: minutes late, by a network, on an installation of its own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+from mlflow.tracking import MlflowClient
+
+from kilter.demo.replay import Replay
+from kilter.settings import Settings
+from kilter.spec import load_spec
+from kilter.stores.ledger import Ledger
+from kilter.stores.objects import open_file, open_objects, read_manifest
+from kilter.stores.registry import MlflowRegistry
+
+from .conftest import REPOSITORY, Demo, driven, wait_until
+
+MODEL = "arrival_delay"
+APRIL = datetime(2013, 4, 1, tzinfo=UTC)
+RATE = 60
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    """January and February brought up the first champion, and March was lived through; April is ingested."""
+    with driven(MODEL, "2013-04", REPOSITORY / ".kilter-e2e-minutes") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def settings(demo: Demo) -> Settings:
+    return Settings.from_environment(demo.environment)
+
+
+def test_the_demo_of_a_network_ends_well(demo: Demo) -> None:
+    assert demo.returncode == 0, demo.output[-5000:]
+    assert demo.summary["metric"] == "mae"
+
+
+def test_its_first_champion_is_a_network_in_safe_formats(demo: Demo) -> None:
+    client = MlflowClient(demo.environment["KILTER_MLFLOW"])
+    run = client.get_model_version(MODEL, "1").run_id
+    assert client.get_run(run).data.params["trainer"] == "torch"
+    assert {item.path for item in client.list_artifacts(run, "model")} == {
+        f"model/{name}" for name in ("model.onnx", "model.safetensors", "signature.json")
+    }
+    told = json.loads(demo.kilter("lineage", MODEL, "1").stdout)["lineage"]
+    assert (told["device"], told["parameters_of"]) == ("cpu", "model.yaml")
+    assert int(told["device_peak_memory_mib"]) > 100
+
+
+def test_the_champion_server_answers_with_its_graph(demo: Demo) -> None:
+    ready = httpx.get(f"{demo.environment['KILTER_CHAMPION']}/models/{MODEL}/ready").json()
+    assert ready["version"] == 1
+    assert "onnxruntime" in json.dumps(ready)
+
+
+def test_a_retraining_that_a_person_asks_for_takes_traffic_and_the_role(demo: Demo, settings: Settings) -> None:
+    ledger, registry, airflow = Ledger(settings.ledger), MlflowRegistry(settings.mlflow), demo.airflow_client()
+    replay = Replay(load_spec(settings.models / MODEL), open_objects(settings.objects), APRIL, "origin")
+    stop = threading.Event()
+    url = f"{settings.endpoint}/models/{MODEL}/invocations"
+
+    def ask() -> None:
+        with httpx.Client(timeout=30) as client:
+            replay.keep_asking(client, url, RATE, lambda: not stop.is_set())
+
+    traffic = threading.Thread(target=ask)
+    traffic.start()
+    try:
+        run = airflow.trigger(f"{MODEL}.drift_response", {"wish": "retrain", "reason": "spring"})
+        airflow.wait(f"{MODEL}.drift_response", [run])
+        wait_until(lambda: registry.champion(MODEL) == 2 or _ended(ledger), "the retraining's rollout")
+    finally:
+        stop.set()
+        traffic.join()
+    (rollout,) = [row for row in ledger.rollouts(MODEL) if row["candidate"] == 2]
+    events = ledger.rollout_events(rollout["id"])
+    assert rollout["state"] in ("promoted", "settled"), events[-1]["reason"]
+    assert registry.champion(MODEL) == 2
+    assert (replay.failed, registry.tags(MODEL, 2)["predecessor"]) == (0, "1")
+    assert "asked for: spring" in ledger.decisions(MODEL)[-1]["reason"]
+
+
+def _ended(ledger: Ledger) -> Any:
+    """Why there will be no promotion: the gate's verdict, or the end of the rollout."""
+    verdicts = [row for row in ledger.verdicts(MODEL) if row["version"] == 2 and row["action"] != "promote"]
+    rollout = ledger.newest_rollout(MODEL, 2)
+    return verdicts or (rollout is not None and rollout["state"] in ("rolled_back", "aborted"))
+
+
+def test_a_table_is_scored_in_airflow_by_the_champion_of_now(demo: Demo, settings: Settings) -> None:
+    airflow, objects = demo.airflow_client(), open_objects(settings.objects)
+    champion = MlflowRegistry(settings.mlflow).champion(MODEL)
+    table = f"features/{MODEL}/20130301T000000.parquet"
+    dag = f"{MODEL}.batch_scoring"
+    first, again = (airflow.trigger(dag, {"table": table}) for _ in range(2))
+    airflow.wait(dag, [first, again])
+    (scores,) = airflow.output(dag, first, "score")
+    assert airflow.output(dag, again, "score") == [scores]
+    manifest = read_manifest(objects, scores["scores"])
+    rows = 0
+    for name in manifest.files:
+        with open_file(objects, manifest, name) as file:
+            part = pq.read_table(file)
+        rows += len(part)
+        assert set(part["model_version"].unique().to_pylist()) == {champion}
+        assert part["score"].null_count == 0
+    assert rows == pq.read_metadata(objects.open(table)).num_rows
