@@ -14,7 +14,7 @@ import pytest
 from kilter.errors import DataError, InputError
 from kilter.keys import interval_key
 from kilter.spec import load_spec
-from kilter.stores import feature_rows
+from kilter.stores import feature_rows, offline
 from kilter.stores.feature_view import PROJECT, configuration, definitions
 from kilter.stores.features import CREATED, FeatureStore
 from kilter.stores.objects import FileObjects
