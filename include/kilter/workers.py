@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+_SET_PARENT_DEATH_SIGNAL = 1
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,9 @@ class Workers:
         """
         names = {"rank": "RANK", "count": "WORLD_SIZE", "local_rank": "LOCAL_RANK"}
         return cls(**{field: int(environment[name]) for field, name in names.items() if name in environment})
+
+
+def die_with_parent() -> None:
+    """End this process when the one that started it ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
