@@ -108,15 +108,16 @@ class Fit:
         return Scorer(self.network.cpu(), self._run.signature, self._normalisation).eval()
 
     def checkpoint(self) -> Checkpoint:
-        """All that the next epochs depend on."""
+        """All that the next epochs depend on, as it is now."""
         optimizer = self._optimizer.state_dict()["state"]
         tensors = {
             **{f"network.{name}": value for name, value in self.network.state_dict().items()},
             **{f"best.{name}": value for name, value in self.best.items()},
             **{f"optimizer.{place}.{name}": value for place, kept in optimizer.items() for name, value in kept.items()},
         }
-        facts = {"epoch": self.epoch, "best_epoch": self.best_epoch, "losses": self.losses}
-        return Checkpoint({name: value.cpu().numpy() for name, value in tensors.items()}, facts)
+        facts = {"epoch": self.epoch, "best_epoch": self.best_epoch, "losses": list(self.losses)}
+        # Copies: the next epoch changes the tensors themselves.
+        return Checkpoint({name: np.array(value.cpu()) for name, value in tensors.items()}, facts)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there."""
