@@ -28,7 +28,7 @@ class LiveCurves:
     again goes on with it. One that ends well leaves it open, for `register` completes it.
 
     Args:
-        open_registry: called once the training has lasted `begin_seconds`.
+        open_registry: called once the training has lasted `BEGIN_SECONDS`.
         begin: begins a run, or finds the one to go on with; returns its id.
     """
 
@@ -37,12 +37,10 @@ class LiveCurves:
         open_registry: Callable[[], Registry],
         begin: Callable[[Registry], str],
         log: logging.Logger,
-        begin_seconds: float = BEGIN_SECONDS,
     ) -> None:
         self.run_id = ""
         """Empty until the run has begun."""
         self._open_registry, self._begin = open_registry, begin
-        self._begin_seconds = begin_seconds
         self._log = log
         self._points: list[tuple[int, float]] = []
         self._over = threading.Event()
@@ -65,7 +63,7 @@ class LiveCurves:
         self._thread.join(_LAST_SECONDS)
 
     def _follow(self) -> None:
-        if self._over.wait(self._begin_seconds):
+        if self._over.wait(BEGIN_SECONDS):
             return
         try:
             registry = self._open_registry()

@@ -26,16 +26,23 @@ class Watched(MemoryRegistry):
         self.came.set()
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No training is too short to be shown."""
+    monkeypatch.setattr("kilter.live_curves.BEGIN_SECONDS", 0.0)
+
+
 def begin(registry: Registry) -> str:
     return registry.begin_run("m", "a training", {})
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_training_that_lasts_is_shown_while_it_goes_on_and_its_run_stays_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("kilter.live_curves.SEND_SECONDS", 0.01)
     registry = Watched()
-    with LiveCurves(lambda: registry, begin, LOG, begin_seconds=0) as curves:
+    with LiveCurves(lambda: registry, begin, LOG) as curves:
         curves.add(0, 0.5)
         assert registry.came.wait(5)
         assert registry.runs["live-1"].curves["validation_loss"] == [(0, 0.5)]
@@ -54,6 +61,7 @@ def test_a_short_training_opens_no_registry() -> None:
     assert curves.run_id == ""
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("error", "status"), [(InputError("diverged"), "FAILED"), (SystemExit(143), "RUNNING")])
 def test_a_training_that_fails_has_a_failed_run_and_one_that_is_killed_can_be_gone_on_with(
     error: BaseException, status: str
@@ -67,7 +75,7 @@ def test_a_training_that_fails_has_a_failed_run_and_one_that_is_killed_can_be_go
         return identity
 
     def training() -> None:
-        with LiveCurves(lambda: registry, telling, LOG, begin_seconds=0) as curves:
+        with LiveCurves(lambda: registry, telling, LOG) as curves:
             curves.add(0, 0.5)
             assert begun.wait(5)
             raise error
@@ -78,11 +86,12 @@ def test_a_training_that_fails_has_a_failed_run_and_one_that_is_killed_can_be_go
     assert registry.runs["live-1"].curves["validation_loss"] == [(0, 0.5)]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_training_does_not_notice_that_mlflow_is_away(caplog: pytest.LogCaptureFixture) -> None:
     def away() -> Registry:
         raise UnavailableError("MLflow is away")
 
-    with LiveCurves(away, begin, LOG, begin_seconds=0) as curves:
+    with LiveCurves(away, begin, LOG) as curves:
         curves.add(0, 0.5)
     assert curves.run_id == ""
     assert caplog.messages == [
