@@ -61,7 +61,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     training = spec.training.with_parameters(inputs.parameters)
     checkpoints = _checkpoints(inputs, context)
     curves = _curves(checkpoints, context)
-    told = TrainingRun(signature, training, loss, context.device, context.log, checkpoints, context.workers, curves.add)
+    told = TrainingRun(signature, training, loss, context.device, context.log, curves.add, checkpoints, context.workers)
     parts = (
         open_rows(objects, inputs.snapshot, part, signature, spec.label.column) for part in ("train", "validation")
     )

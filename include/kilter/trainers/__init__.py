@@ -96,10 +96,10 @@ class TrainingRun:
     Args:
         training: the spec's section, of which `parameters` are the trainer's own.
         loss: what to make small, as `kilter.core.metrics.loss_metric` chooses.
-        checkpoints: where a training that was killed is found again; by default nowhere.
-        workers: the processes that train together, each of which is given the same rows.
         on_round: called with each round or epoch, counted from 0, and its loss of the validation part; what it raises
             ends the training.
+        checkpoints: where a training that was killed is found again; by default nowhere.
+        workers: the processes that train together, each of which is given the same rows.
     """
 
     signature: Signature
@@ -107,9 +107,9 @@ class TrainingRun:
     loss: Loss
     device: Literal["cpu", "cuda"] = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kilter"))
+    on_round: Callable[[int, float], None] = _ignore
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     workers: Workers = field(default_factory=Workers)
-    on_round: Callable[[int, float], None] = _ignore
 
 
 @dataclass(frozen=True)
