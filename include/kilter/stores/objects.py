@@ -67,7 +67,7 @@ class FileObjects:
             _write(path, data)
         except OSError as error:
             raise UnavailableError(
-                f"{self.uri(key)} cannot be written, {len(data)} bytes: {error.strerror}: make room, or let the user write there"
+                f"{self.uri(key)} cannot be written, {len(data)} bytes: {error.strerror or error}: make room, or let the user write there"
             ) from error
 
     def get(self, key: str) -> bytes:
