@@ -56,6 +56,7 @@ def build(spec: ModelSpec) -> None:
                 "model": train.output["model"],
                 "evaluation": evaluate.output["evaluation"],
                 "device": train.output["device"],
+                "run_id": train.output["run_id"],
                 "reason": "{{ params.reason }}",
                 "retraining": RETRAINING,
                 "parameters_of": tune.output["origin"],

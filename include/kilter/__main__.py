@@ -21,6 +21,7 @@ from kilter.settings import Settings
 
 if TYPE_CHECKING:
     from kilter.serving.prediction_log import AnswerLog
+    from kilter.spec import ModelSpec
     from kilter.stores.deployment import Role
     from kilter.stores.objects import ObjectStore
     from kilter.stores.registry import Registry
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry of the command; returns the exit code: 0 fine, 1 fault, 2 wrong input, 75 try again."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     # Libraries tell of their inner life at INFO: hundreds of lines in a task's log.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("kilter").setLevel(logging.INFO)
@@ -163,12 +165,19 @@ def _in_utc() -> None:
     time.tzset()
 
 
-def _step(options: argparse.Namespace, settings: Settings) -> None:
+def _step(options: argparse.Namespace, settings: Settings) -> int:
     from kilter.spec import load_spec
     from kilter.step import RunInfo, code_digest, run_step
     from kilter.stores.objects import open_objects
+    from kilter.workers import Workers, die_with_parent
 
     _in_utc()
+    workers = Workers.of(os.environ)
+    if workers.count > 1:
+        die_with_parent()
+    log = logging.getLogger("kilter")
+    if workers.rank:
+        log.setLevel(logging.WARNING)
     # Process 1 of a container has no default action for SIGTERM: without a handler only SIGKILL ends it.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     folder = settings.models / options.model
@@ -179,18 +188,36 @@ def _step(options: argparse.Namespace, settings: Settings) -> None:
                 f"the step image holds other code or another model.yaml for '{options.model}' than Airflow "
                 f"(digests {found} here, {options.code} asked for): rebuild it with 'make images'"
             )
+    if workers.count == 1 and (count := _processes(options.name, load_spec(folder))) > 1:
+        from kilter.torchrun import launch
+
+        return launch(options.arguments, count)
     result = run_step(
         options.name,
         folder,
         _json("--inputs", options.inputs),
         RunInfo.model_validate(_json("--run-info", options.run_info)),
         settings,
-        logging.getLogger("kilter"),
+        log,
+        workers,
     )
+    if workers.rank:
+        return 0
     if options.result:
         open_objects(settings.objects).put(options.result, result.model_dump_json(indent=1).encode())
     else:
         print(result.model_dump_json(indent=1))
+    return 0
+
+
+def _processes(step: str, spec: ModelSpec) -> int:
+    """How many processes run a step: one for each GPU where it can be shared, else one."""
+    from kilter.devices import visible_gpus
+    from kilter.step import load_step
+
+    if not load_step(step).STEP.together or spec.training.trainer != "torch" or spec.resources.gpu < 2:
+        return 1
+    return max(1, min(spec.resources.gpu, len(visible_gpus())))
 
 
 def _json(option: str, text: str) -> dict[str, object]:

@@ -4,7 +4,8 @@
     ├── InputError          what was given is wrong: a retry cannot cure it
     │   ├── SpecError       a model.yaml says something impossible
     │   ├── DataError       a file is truncated, empty, tampered with or misses a column
-    │   └── DeviceError     a device was asked for and is not there
+    │   ├── DeviceError     a device was asked for and is not there
+    │   └── DivergedError   a training's loss became NaN or grew beyond all measure
     └── UnavailableError    something that should answer does not: a retry may cure it
 
 Every message names the owner, the value received, what is allowed and the cure.
@@ -37,6 +38,10 @@ class DataError(InputError):
 
 class DeviceError(InputError):
     """A device (GPU) was asked for and is absent."""
+
+
+class DivergedError(InputError):
+    """A training that learns nothing; equal input diverges again."""
 
 
 class UnavailableError(KilterError):

@@ -31,6 +31,7 @@ from pydantic import (
 from kilter.core.cron import check_cron
 from kilter.core.search_space import SPACES, Choice, Range, Space
 from kilter.errors import SpecError
+from kilter.network_parameters import NetworkParameters
 
 SPEC_FILE = "model.yaml"
 
@@ -75,7 +76,7 @@ OWN_PARAMETERS: dict[str, frozenset[str]] = {
         }
     ),
 }
-"""What each trainer sets itself, from `training` and the machine."""
+"""What a trainer sets itself, from `training` and the machine; torch takes `NetworkParameters` and nothing else."""
 
 RESERVED: dict[str, str] = {
     **dict.fromkeys(
@@ -298,9 +299,9 @@ class Serving(Section):
 
 
 class Training(Section):
-    """How a candidate is trained. `parameters` go to the trainer as they are."""
+    """How a candidate is trained. `rounds` are boosting rounds or epochs; `parameters` go to the trainer as they are."""
 
-    trainer: Literal["xgboost"]
+    trainer: Literal["xgboost", "torch"]
     window: PositiveDuration | None = Field(None, description="train on this much history; default all of it")
     validation_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.15
     test_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.15
@@ -318,11 +319,13 @@ class Training(Section):
                 f"validation_share {self.validation_share} + test_share {self.test_share} leave less than half of the "
                 "rows to train on: lower them to a sum of 0.5 or less"
             )
-        if own := sorted(OWN_PARAMETERS[self.trainer] & self.parameters.keys()):
+        if own := sorted(OWN_PARAMETERS.get(self.trainer, frozenset()) & self.parameters.keys()):
             raise ValueError(
                 f"parameters: {', '.join(own)} is set by Kilter: remove it (there are training.seed, training.rounds "
                 "and training.early_stopping)"
             )
+        if self.trainer == "torch":
+            NetworkParameters.parse(self.parameters)
         return self
 
     def with_parameters(self, given: Mapping[str, float | int | str | bool]) -> Training:

@@ -32,6 +32,7 @@ from kilter.devices import Kind, choose_device
 from kilter.errors import InputError
 from kilter.settings import Settings
 from kilter.spec import SPEC_FILE, ModelSpec, load_spec
+from kilter.workers import Workers
 
 if TYPE_CHECKING:
     from kilter.stores.features import FeatureStore
@@ -54,12 +55,14 @@ class StepInfo:
         reads: the sections of the spec that change its result.
         memoised: whether equal inputs give an equal result, without effects elsewhere.
         gpu: whether it runs on the GPUs that the spec asks for.
+        together: whether several processes may run it together, one a GPU, where the spec's trainer can.
     """
 
     stores: frozenset[StoreName] = frozenset({"objects"})
     reads: tuple[str, ...] = ()
     memoised: bool = True
     gpu: bool = False
+    together: bool = False
 
 
 class StepModel(BaseModel):
@@ -81,17 +84,23 @@ class RunInfo(StepModel):
 
 
 class Stores:
-    """The stores of an installation, each opened on first use."""
+    """The stores of an installation, each opened on first use.
 
-    def __init__(self, settings: Settings, spec: ModelSpec) -> None:
+    Args:
+        scratch: nothing that is put into `objects` is kept.
+    """
+
+    def __init__(self, settings: Settings, spec: ModelSpec, scratch: bool = False) -> None:
         self._settings = settings
         self._spec = spec
+        self._scratch = scratch
 
     @cached_property
     def objects(self) -> ObjectStore:
-        from kilter.stores.objects import open_objects
+        from kilter.stores.objects import ScratchObjects, open_objects
 
-        return open_objects(self._settings.objects)
+        objects = open_objects(self._settings.objects)
+        return ScratchObjects(objects) if self._scratch else objects
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -139,6 +148,7 @@ class StepContext:
     run: RunInfo = field(default_factory=RunInfo)
     device: Kind = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kilter"))
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def seed(self) -> int:
@@ -266,9 +276,17 @@ def read_result(objects: ObjectStore, key: str) -> Result | None:
 
 
 def run_step(
-    name: str, folder: Path, inputs: Mapping[str, Any], run: RunInfo, settings: Settings, log: logging.Logger
+    name: str,
+    folder: Path,
+    inputs: Mapping[str, Any],
+    run: RunInfo,
+    settings: Settings,
+    log: logging.Logger,
+    workers: Workers | None = None,
 ) -> Result:
     """Run one step of one model in this process and return its result, not yet committed.
+
+    Of several processes that run it together only the first one's objects are kept.
 
     Raises:
         KilterError: the inputs are wrong, a store is away, or a device is missing.
@@ -277,7 +295,9 @@ def run_step(
     spec = load_spec(folder)
     parsed = parse_inputs(name, inputs)
     device = choose_device(spec, step.STEP.gpu, log)
-    context = StepContext(spec, folder, Stores(settings, spec), step.STEP, run, device, log)
+    workers = workers or Workers()
+    stores = Stores(settings, spec, scratch=workers.rank > 0)
+    context = StepContext(spec, folder, stores, step.STEP, run, device, log, workers)
     started = time.time()
     log.info("step %s of %s starts on %s", name, spec.name, device)
     outputs = step.run(parsed, context)

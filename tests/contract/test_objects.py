@@ -207,7 +207,7 @@ def test_a_put_that_fails_leaves_the_file_before_and_no_debris(tmp_path: Path, m
     objects = FileObjects(tmp_path)
     objects.put("a/b", b"before")
     monkeypatch.setattr("kilter.stores.objects.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UnavailableError, match="cannot be written, 5 bytes: disk full: make room"):
         objects.put("a/b", b"after")
     assert objects.get("a/b") == b"before"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

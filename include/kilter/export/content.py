@@ -15,7 +15,7 @@ from kilter.encoding import Matrix, Signature, encode
 from kilter.export.example import as_columns, made_up_rows
 from kilter.export.graph import score, to_columns, with_named_inputs
 from kilter.serving import ubjson
-from kilter.serving.models import ONNX_FILE, LoadedModel, load
+from kilter.serving.models import LoadedModel, load
 from kilter.serving.predictors import Graph, check_agreement, tree_graph
 from kilter.spec import ModelSpec
 from kilter.stores.deployment import Deployment
@@ -23,6 +23,7 @@ from kilter.stores.models import encode_frame
 from kilter.stores.objects import Manifest, ObjectStore, open_file, read_file, read_manifest, sha256
 from kilter.stores.registry import ModelVersion
 from kilter.trainers import SIGNATURE_FILE
+from kilter.trainers.torch import ONNX_FILE
 from kilter.trainers.xgboost import MODEL_FILE
 
 MANIFEST_FILE = "manifest.json"

@@ -21,9 +21,9 @@ from kilter.serving.score import Score
 from kilter.stores.deployment import Deployment, NotDeployed, Role, read_deployment
 from kilter.stores.objects import ObjectStore, read_file, read_manifest
 from kilter.trainers import SIGNATURE_FILE
+from kilter.trainers.torch import ONNX_FILE
 from kilter.trainers.xgboost import MODEL_FILE
 
-ONNX_FILE = "model.onnx"
 POLL_SECONDS = 0.3
 REMEMBERED = 4096
 """Answers of a version that are remembered for whoever compares it with another."""

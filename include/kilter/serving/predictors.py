@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 
 from kilter.encoding import Matrix, Signature
 from kilter.errors import DataError
+from kilter.onnx_graph import OnnxGraph
 from kilter.serving import ubjson
 from kilter.serving.booster import Booster
 from kilter.serving.score import Score
@@ -31,8 +31,6 @@ FEW_ROWS = 12
 _SUM_TOLERANCE = 1e-3
 """How far probabilities of all classes may sum from 1; those of float32 sum closer."""
 _TRIED_ROWS = 2048
-_FATAL = 4
-"""onnxruntime's log level; what it would print before, it raises as well."""
 
 
 class Predictor(Protocol):
@@ -47,40 +45,26 @@ class Predictor(Protocol):
 
 
 class Graph:
-    """An ONNX model: one input, float rows × features; one output, a float for each row, or rows × classes.
+    """An ONNX model of a signature.
 
     Args:
-        data: the ONNX file. Weights in files beside it are refused, since there is no file system to it.
+        data: the ONNX file.
         signature: says whether there are classes.
         owner: what the bytes are, for errors.
 
     Raises:
-        DataError: onnxruntime refuses it, or input or output are others.
+        DataError: as of `OnnxGraph`.
     """
 
     name = "onnxruntime"
 
     def __init__(self, data: bytes, signature: Signature, owner: str) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL
-        try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no other base
-            raise DataError(f"{owner} is no ONNX model that onnxruntime runs: {error}: export it again") from None
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shapes = [(item.type, len(item.shape)) for item in (*inputs, *outputs)]
-        if shapes not in ([("tensor(float)", 2)] * 2, [("tensor(float)", 2), ("tensor(float)", 1)]):
-            raise DataError(
-                f"{owner} takes and gives {shapes}: expected one float matrix, and one float column or vector: export it so"
-            )
-        self._input = inputs[0].name
-        self._outputs = [outputs[0].name]
+        self._graph = OnnxGraph(data, owner)
         self._of_classes = bool(signature.classes)
-        self.features = inputs[0].shape[1]
+        self.features = self._graph.features
 
     def predict(self, rows: Matrix) -> Sequence[Score]:
-        output = self._session.run(self._outputs, {self._input: rows})[0]
+        output: Any = self._graph.scores(rows)
         scores: list[Score] = output.tolist() if self._of_classes else output.ravel().tolist()
         return scores
 

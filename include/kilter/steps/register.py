@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kilter.devices import DeviceUse
 from kilter.environment import environment_digest
+from kilter.live_curves import CURVE
 from kilter.step import StepContext, StepInfo, StepModel, code_digest
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Inputs(StepModel):
     device: DeviceUse
     """As `train` puts it out."""
     reason: str = ""
+    run_id: str = ""
+    """MLflow's run that showed the training while it went on, to be completed; empty for a new one."""
     retraining: str = ""
     """What began this retraining, as given to `freeze_dataset`."""
     parameters_of: str = ""
@@ -105,7 +108,8 @@ def _pipeline_run(inputs: Inputs, model: Manifest, context: StepContext) -> Pipe
         digest=model.digest,
         snapshot=inputs.snapshot,
         evaluation=inputs.evaluation,
-        curves={"validation_loss": losses_of(model)},
+        curves={CURVE: losses_of(model)},
+        run_id=inputs.run_id,
     )
 
 

@@ -33,7 +33,7 @@ class ObjectStore(Protocol):
     """Bytes under keys such as `batches/flight_delay/…`. Keys never start with a slash."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Write atomically, replacing what was there."""
+        """Write atomically, replacing what was there; `UnavailableError` where the store takes nothing, as a full disk."""
 
     def get(self, key: str) -> bytes:
         """Read; raises `DataError` when there is no such object."""
@@ -62,18 +62,13 @@ class FileObjects:
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, data)
+        except OSError as error:
+            raise UnavailableError(
+                f"{self.uri(key)} cannot be written, {len(data)} bytes: {error.strerror or error}: make room, or let the user write there"
+            ) from error
 
     def get(self, key: str) -> bytes:
         try:
@@ -107,6 +102,21 @@ class FileObjects:
         if not path.is_relative_to(self.root.resolve()):
             raise InputError(f"object key '{key}' points outside the store {self.root}: use a plain key")
         return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Beside it and renamed, so that nobody sees a half; on a fault nothing is left."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 class S3Objects:

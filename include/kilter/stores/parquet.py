@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+ROW_GROUP = 65_536
+"""Rows of a row group: what is read a piece at a time is read so."""
+
 
 def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
     """Serialise with fixed options and microsecond times (DuckDB and Feast reject nanoseconds).
@@ -30,6 +33,7 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> by
         coerce_timestamps="us",
         allow_truncated_timestamps=True,
         store_schema=True,
+        row_group_size=ROW_GROUP,
     )
     return buffer.getvalue()
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
@@ -16,6 +17,8 @@ import numpy.typing as npt
 
 from kilter.encoding import Matrix, Signature
 from kilter.spec import Training
+from kilter.trainers.checkpoints import Checkpoints, NoCheckpoints
+from kilter.workers import Workers
 
 Vector = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float64]
@@ -29,8 +32,16 @@ class Rows(Protocol):
     def __len__(self) -> int:
         """How many there are in all pieces."""
 
-    def pieces(self) -> Iterator[Part]:
-        """The pieces, none empty, from the first row to the last; the same ones whenever it is called."""
+    @property
+    def count(self) -> int:
+        """How many pieces there are."""
+
+    def pieces(self, order: Iterable[int] | None = None) -> Iterator[Part]:
+        """The pieces, none empty and the same ones whenever it is called.
+
+        Args:
+            order: their places, in the order wanted; default from the first row to the last.
+        """
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,9 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pieces(self) -> Iterator[Part]:
+    count = 1
+
+    def pieces(self, order: Iterable[int] | None = None) -> Iterator[Part]:
         """Itself, as the only piece."""
         yield self
 
@@ -52,8 +65,24 @@ def whole(rows: Rows) -> Part:
     """All rows in memory at once, for a trainer that takes them no other way."""
     if isinstance(rows, Part):
         return rows
-    pieces = list(rows.pieces())
-    return Part(np.concatenate([piece.rows for piece in pieces]), np.concatenate([piece.labels for piece in pieces]))
+    return joined(list(rows.pieces()))
+
+
+def evenly(rows: Rows, most: int) -> Part:
+    """At most so many rows, evenly spread over all."""
+    step = math.ceil(len(rows) / most)
+    parts, at = [], 0
+    for piece in rows.pieces():
+        taken = slice(-at % step, None, step)
+        # A copy: a view would keep the whole piece in memory.
+        parts.append(Part(piece.rows[taken].copy(), piece.labels[taken].copy()))
+        at += len(piece)
+    return joined(parts)
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Parts one after the other."""
+    return Part(np.concatenate([part.rows for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def _ignore(rounds: int, loss: float) -> None:
@@ -69,6 +98,8 @@ class TrainingRun:
         loss: what to make small, as `kilter.core.metrics.loss_metric` chooses.
         on_round: called with each round or epoch, counted from 0, and its loss of the validation part; what it raises
             ends the training.
+        checkpoints: where a training that was killed is found again; by default nowhere.
+        workers: the processes that train together, each of which is given the same rows.
     """
 
     signature: Signature
@@ -77,6 +108,8 @@ class TrainingRun:
     device: Literal["cpu", "cuda"] = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kilter"))
     on_round: Callable[[int, float], None] = _ignore
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    workers: Workers = field(default_factory=Workers)
 
 
 @dataclass(frozen=True)

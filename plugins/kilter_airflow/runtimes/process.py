@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -17,13 +16,13 @@ import psutil
 
 from kilter.environment import environment_digest
 from kilter.errors import DeviceError
+from kilter.workers import die_with_parent
 from kilter_airflow.gpus import GpuLender
 from kilter_airflow.job import LAST_LINES, Ended, StepJob
 from kilter_airflow.settings import RuntimeSettings
 
 LEASE_VARIABLE = "KILTER_LEASE"
 """Owner of the GPUs that a process, and all that it starts, was given."""
-_SET_PARENT_DEATH_SIGNAL = 1
 
 
 class Machine:
@@ -96,7 +95,7 @@ class ProcessRuntime:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         try:
             if gpus:
@@ -134,8 +133,3 @@ def _environment_of(process: psutil.Process) -> Mapping[str, str]:
     except (psutil.Error, OSError):
         return {}
     return found
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.contract.small_disk import small_disk
 
 from kilter.stores.parquet import from_parquet
 
@@ -142,19 +141,6 @@ def test_a_killed_server_with_its_store_away_has_it_all_in_the_spool(server: Ins
     old = {name for name, answered in asking.answered.items() if answered < killed - 1}
     assert old
     wait_until(all_stored(server, old), f"{len(old)} answers are in the store")
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 128 KiB at a folder; the test is skipped where none can be mounted."""
-    folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
-    if (done := subprocess.run(command, capture_output=True, text=True)).returncode:
-        pytest.skip(f"no file system of a given size can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_costs_no_answer_and_nothing_is_lost_when_there_is_room_again(server: Installation) -> None:

@@ -185,6 +185,14 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
             lambda spec: spec["training"].update(parameters={"nthread": 8}),
             "training: parameters: nthread is set by Kilter",
         ),
+        (
+            lambda spec: spec["training"].update(trainer="torch", parameters={"max_depth": 6}),
+            "training: parameters of trainer torch: there is no 'max_depth' (got 6); allowed are width, depth, dropout",
+        ),
+        (
+            lambda spec: spec["training"].update(trainer="torch", parameters={"dropout": 1.5}),
+            "parameters of trainer torch: dropout: Input should be less than 1 (got 1.5)",
+        ),
         (lambda spec: spec["label"].update(column="flight_id"), "label.column: 'flight_id' is entity already"),
         (lambda spec: spec["label"].update(column="scheduled_departure"), "'scheduled_departure' is timestamp already"),
         (

@@ -140,3 +140,43 @@ def test_a_candidate_is_registered_once_with_its_lineage(rides: Any, snapshot: s
     assert len(tags["environment_digest"]) == 64
     version = rides.registry.version("rides", 1)
     assert read_manifest(rides.objects, version.key).digest == version.digest
+
+
+def test_a_training_that_lasts_shows_its_curve_in_the_very_run_that_is_registered(
+    rides: Any, snapshot: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kilter.live_curves.BEGIN_SECONDS", 0.0)
+    trained = rides.act("train", snapshot=snapshot)
+    run = rides.registry.runs[trained.run_id]
+    assert (run.name, run.status, run.tags) == ("run", "RUNNING", {"dag_id": "rides.test", "run_id": "run"})
+    losses = read_manifest(rides.objects, trained.model).facts["losses"]
+    assert run.curves == {"validation_loss": list(enumerate(losses))}
+    parts = {
+        "evaluation": rides.act("evaluate", snapshot=snapshot, model=trained.model).evaluation,
+        "profile": rides.act("profile", snapshot=snapshot).profile,
+    }
+    registered = rides.act(
+        "register",
+        snapshot=snapshot,
+        model=trained.model,
+        run_id=trained.run_id,
+        device=trained.device.model_dump(),
+        **parts,
+    )
+    assert registered.run_id == trained.run_id
+
+
+def test_a_network_is_trained_from_the_snapshot_with_parameters_of_its_own(rides: Any, snapshot: str) -> None:
+    rides.change_spec(
+        lambda text: text.replace("{trainer: xgboost,", "{trainer: torch, rounds: 5, parameters: {width: 16},")
+    )
+    outputs = rides.run("train", snapshot=snapshot, parameters={"depth": 1, "batch_rows": 64, "learning_rate": 0.01})
+    manifest = read_manifest(rides.objects, outputs["model"])
+    assert manifest.facts["parameters"] == {"width": 16, "depth": 1, "batch_rows": 64, "learning_rate": 0.01}
+    assert set(manifest.files) == {"model.onnx", "model.safetensors", "signature.json"}
+    evaluated = rides.run("evaluate", snapshot=snapshot, model=outputs["model"])
+    assert evaluated["metrics"]["roc_auc"] > 0.8
+    evaluation = json.loads(rides.objects.get(f"{evaluated['evaluation']}/evaluation.json"))
+    assert evaluation["importance"]["fare"] > 0.5
+    with pytest.raises(InputError, match=r"training.parameters of trainer torch: there is no 'eta'"):
+        rides.run("train", snapshot=snapshot, parameters={"eta": 0.1})
