@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.benchmarks.model_histories import history
+from model_histories import history
 
 from kilter.backtest.history import History
 from kilter.core.metrics import loss_metric, measure

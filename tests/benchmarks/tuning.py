@@ -14,7 +14,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,7 +102,8 @@ def measured(snapshot: str, parameters: dict[str, Any], context: StepContext) ->
 
     spec, signature = context.spec, Signature.of(context.spec)
     test = to_part(read_part(context.objects, snapshot, "test"), signature, spec.label.column)
-    trained = fit_on(snapshot, context)(parameters, lambda rounds, loss: None)
+    with fit_on(snapshot, context) as fit:
+        trained = fit(parameters, lambda rounds, loss: None)
     return float(roc_auc_score(test.labels, trainer(spec.training.trainer).load(trained.files).predict(test.rows)))
 
 
@@ -115,18 +116,19 @@ def main() -> None:
     spec = load_spec(MODELS / MODEL)
     spec = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"trials": given.trials})})
     found: dict[str, Any] = {"until": given.until, "trials": given.trials}
-    with installation(spec) as context:
+    with installation(spec) as context, ExitStack() as stack:
         snapshot = freeze(spec, datetime.fromisoformat(given.until).replace(tzinfo=UTC), context)
         plan = Plan.of(spec, snapshot, None)
-        fit = Timed(fit_on(snapshot, context))
+        learn = stack.enter_context(fit_on(snapshot, context))
+        fit = Timed(learn)
         now = starting_point(plan.space, spec.training.parameters)
         loss = min(fit(now, lambda rounds, loss: None).losses)
         found["model.yaml"] = {"loss": loss, "total": fit.seconds, "trainings": fit.seconds}
         chosen = {"model.yaml": now}
-        fit, began = Timed(fit_on(snapshot, context)), time.perf_counter()
+        fit, began = Timed(learn), time.perf_counter()
         loss, chosen["Optuna alone"] = alone(plan, fit)
         found["Optuna alone"] = {"loss": loss, "total": time.perf_counter() - began, "trainings": fit.seconds}
-        fit, began = Timed(fit_on(snapshot, context)), time.perf_counter()
+        fit, began = Timed(learn), time.perf_counter()
         best = search(plan, fit, {}, context)
         found["tune"] = {"loss": best.loss, "total": time.perf_counter() - began, "trainings": fit.seconds}
         chosen["tune"] = best.parameters

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kilter.step import StepContext, StepInfo, StepModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import RowMapping
 
     from kilter.core.search_space import Value
-    from kilter.trainers import Trained
+    from kilter.stores.models import PartName
+    from kilter.trainers import Rows, Trained
 
 # Not memoised: what it says follows from the searches so far. A search that is done is not made again.
 STEP = StepInfo(
@@ -80,7 +83,8 @@ def _searched(snapshot: str, now: datetime, last: RowMapping | None, context: St
     spec, run = context.spec, context.run
     plan = Plan.of(spec, snapshot, last)
     tags = {"study": plan.study, "snapshot": snapshot, "dag_id": run.dag_id, "run_id": run.run_id}
-    found = search(plan, fit_on(snapshot, context), tags, context)
+    with fit_on(snapshot, context) as fit:
+        found = search(plan, fit, tags, context)
     row: dict[str, Any] = {
         "study": plan.study,
         "trial": found.trial,
@@ -91,27 +95,30 @@ def _searched(snapshot: str, now: datetime, last: RowMapping | None, context: St
     return Outputs(parameters=found.parameters, origin=f"trial {found.trial} of study {plan.study}")
 
 
-def fit_on(snapshot: str, context: StepContext) -> Callable[..., Trained]:
+@contextmanager
+def fit_on(snapshot: str, context: StepContext) -> Iterator[Callable[..., Trained]]:
     """A training on the snapshot with whatever parameters, as `kilter.search.Fit` describes."""
     from kilter.core.metrics import loss_metric
     from kilter.encoding import Signature
-    from kilter.stores.models import read_part, to_part
+    from kilter.stores.training_rows import open_rows
     from kilter.trainers import TrainingRun, trainer
+    from kilter.trainers.windows import held
 
     spec = context.spec
     signature, loss = Signature.of(spec), loss_metric(spec.task, spec.evaluation.primary)
-    train, validation = (
-        to_part(read_part(context.objects, snapshot, part), signature, spec.label.column)
-        for part in ("train", "validation")
-    )
-
     # The search says a line for each trial; what a training says of its rounds would hide them.
     quiet = context.log.getChild("trial")
     quiet.setLevel(logging.WARNING)
 
-    def fit(parameters: dict[str, Value], on_round: Callable[[int, float], None]) -> Trained:
-        training = spec.training.with_parameters(parameters)
-        told = TrainingRun(signature, training, loss, context.device, quiet, on_round)
-        return trainer(training.trainer).train(train, validation, told)
+    def opened(part: PartName) -> AbstractContextManager[Rows]:
+        return open_rows(context.objects, snapshot, part, signature, spec.label.column)
 
-    return fit
+    with opened("train") as first, opened("validation") as second:
+        train, validation = (held(part, len(signature.names)) for part in (first, second))
+
+        def fit(parameters: dict[str, Value], on_round: Callable[[int, float], None]) -> Trained:
+            training = spec.training.with_parameters(parameters)
+            told = TrainingRun(signature, training, loss, context.device, quiet, on_round)
+            return trainer(training.trainer).train(train, validation, told)
+
+        yield fit

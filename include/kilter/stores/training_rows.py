@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from kilter.encoding import Signature
+from kilter.encoding import Signature, encode_labels
 from kilter.errors import DataError
-from kilter.stores.models import PartName, to_part
+from kilter.stores.models import PartName, encode_table
 from kilter.stores.objects import ObjectStore, open_file, read_manifest
 from kilter.trainers import Part
 
@@ -52,7 +52,8 @@ class ParquetRows:
                 table = self._file.read_row_group(self._groups[place], columns=columns)
             except self._faults as error:
                 raise self._unreadable(error) from error
-            yield to_part(table.to_pandas(), self._signature, self._label)
+            labels = encode_labels(table[self._label].to_pandas(), self._signature.classes)
+            yield Part(encode_table(table, self._signature), labels)
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(f"{self._owner} is not readable Parquet: {error}: freeze the data set again")
