@@ -17,13 +17,14 @@ from kilter.demo.replay import Replay
 from kilter.settings import Settings
 from kilter.spec import load_spec
 from kilter.stores.ledger import Ledger
-from kilter.stores.objects import open_file, open_objects, read_manifest
+from kilter.stores.objects import open_objects, read_manifest
 from kilter.stores.registry import MlflowRegistry
+from kilter.stores.score_sets import read_scores
 
 from .conftest import REPOSITORY, Demo, driven, wait_until
 
 MODEL = "arrival_delay"
-APRIL = datetime(2013, 4, 1, tzinfo=UTC)
+APRIL, MAY, JUNE = (datetime(2013, month, 1, tzinfo=UTC) for month in (4, 5, 6))
 RATE = 60
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -66,6 +67,8 @@ def test_the_champion_server_answers_with_its_graph(demo: Demo) -> None:
 
 def test_a_retraining_that_a_person_asks_for_takes_traffic_and_the_role(demo: Demo, settings: Settings) -> None:
     ledger, registry, airflow = Ledger(settings.ledger), MlflowRegistry(settings.mlflow), demo.airflow_client()
+    may = {"interval_start": MAY.isoformat(), "interval_end": JUNE.isoformat()}
+    airflow.wait(f"{MODEL}.feature_ingestion", [airflow.trigger(f"{MODEL}.feature_ingestion", may)])
     replay = Replay(load_spec(settings.models / MODEL), open_objects(settings.objects), APRIL, "origin")
     stop = threading.Event()
     url = f"{settings.endpoint}/models/{MODEL}/invocations"
@@ -103,16 +106,12 @@ def test_a_table_is_scored_in_airflow_by_the_champion_of_now(demo: Demo, setting
     champion = MlflowRegistry(settings.mlflow).champion(MODEL)
     table = f"features/{MODEL}/20130301T000000.parquet"
     dag = f"{MODEL}.batch_scoring"
-    first, again = (airflow.trigger(dag, {"table": table}) for _ in range(2))
-    airflow.wait(dag, [first, again])
-    (scores,) = airflow.output(dag, first, "score")
-    assert airflow.output(dag, again, "score") == [scores]
-    manifest = read_manifest(objects, scores["scores"])
-    rows = 0
-    for name in manifest.files:
-        with open_file(objects, manifest, name) as file:
-            part = pq.read_table(file)
-        rows += len(part)
-        assert set(part["model_version"].unique().to_pylist()) == {champion}
-        assert part["score"].null_count == 0
-    assert rows == pq.read_metadata(objects.open(table)).num_rows
+    runs = [airflow.trigger(dag, {"table": table}) for _ in range(2)]
+    airflow.wait(dag, runs)
+    scored = [read_manifest(objects, airflow.output(dag, run, "collect")["scored"]).facts for run in runs]
+    (key,) = {part["scores"] for facts in scored for part in facts["partitions"]}
+    parts = [pq.read_table(objects.open(f"{key}/{name}")) for name in read_scores(objects, key).files]
+    rows = pq.read_metadata(objects.open(table)).num_rows
+    assert [facts["rows"] for facts in scored] == [rows, rows] == [sum(map(len, parts))] * 2
+    assert {version for part in parts for version in part["model_version"].unique().to_pylist()} == {champion}
+    assert sum(part["score"].null_count for part in parts) == 0

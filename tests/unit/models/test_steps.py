@@ -24,9 +24,9 @@ def test_five_days_of_the_factory_give_a_candidate_that_is_surely_good_enough(fa
     }, "there is no champion, and a thousand test rows do not tell the slope of calibration"
 
 
-def test_eight_days_of_flights_give_a_candidate_that_beats_the_usual_delay(flights: Any) -> None:
-    end = flights.start + timedelta(days=8)
-    assert flights.ingest(flights.start, end).rows > 6000
+def test_ten_days_of_flights_give_a_candidate_that_beats_the_usual_delay(flights: Any) -> None:
+    end = flights.start + timedelta(days=10)
+    assert flights.ingest(flights.start, end).rows > 8000
     version, metrics = flights.train(end)
     snapshot = flights.stores.registry.version("arrival_delay", version).snapshot
     known, minutes = (read_part(flights.stores.objects, snapshot, part).minutes_late for part in ("train", "test"))
