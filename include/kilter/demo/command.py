@@ -67,7 +67,9 @@ def up(options: Options, settings: Settings) -> None:
     summary.save(facts, loop)
     summary.show(facts, console, stack.airflow_url, stack.password, settings.mlflow)
     if len(facts["versions"]) < 2:
-        console.print("No window led to a retraining yet, so the champion is the first one: to live longer, see '--until'.")
+        console.print(
+            "No window led to a retraining yet, so the champion is the first one: to live longer, see '--until'."
+        )
 
 
 def down(settings: Settings) -> None:
