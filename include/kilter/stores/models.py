@@ -101,9 +101,13 @@ def _codes(column: pa.ChunkedArray, feature: Feature) -> Matrix:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_string(column.type) or pa.types.is_null(column.type)):
+    # A column without a value has whatever type its writer chose for it.
+    if pc.all(column.is_null(nan_is_null=True), min_count=0).as_py():
+        return np.full(len(column), np.nan, np.float32)
+    texts = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(texts) or pa.types.is_large_string(texts)):
         raise DataError(f"feature '{feature.name}' got a column of {column.type}: a category is a text or null")
-    codes = pc.index_in(column, value_set=pa.array(feature.categories, column.type), skip_nulls=True)
+    codes = pc.index_in(column.cast(pa.string()), value_set=pa.array(feature.categories, pa.string()), skip_nulls=True)
     return codes.cast(pa.float32()).to_numpy()
 
 

@@ -45,6 +45,31 @@ def test_a_table_is_encoded_as_its_values_are(rows, parts) -> None:
     assert (found.dtype, found.flags.c_contiguous) == (np.float32, True)
 
 
+@pytest.mark.parametrize("kind", [pa.null(), pa.string(), pa.int64(), pa.float64()])
+def test_a_category_that_no_row_has_is_missing_whatever_the_type_of_its_column(kind: pa.DataType) -> None:
+    good = table([(1.0, "JFK", 2.0)] * 3)
+    column = pa.chunked_array([pa.nulls(3, kind)])
+    assert np.isnan(
+        encode_table(good.set_column(good.column_names.index("origin"), "origin", column), SIGNATURE)[:, 1]
+    ).all()
+
+
+def test_a_category_of_nothing_but_nan_is_missing() -> None:
+    good = table([(1.0, "JFK", 2.0)])
+    column = pa.array([float("nan")])
+    assert np.isnan(
+        encode_table(good.set_column(good.column_names.index("origin"), "origin", column), SIGNATURE)[:, 1]
+    ).all()
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
+def test_texts_are_categories_however_they_are_stored(kind: pa.DataType) -> None:
+    good = table([(1.0, "JFK", 2.0), (1.0, None, 2.0), (1.0, "LGA", 2.0), (1.0, "EWR", 2.0)])
+    place = good.column_names.index("origin")
+    stored = good.set_column(place, "origin", good["origin"].cast(kind))
+    np.testing.assert_array_equal(encode_table(stored, SIGNATURE)[:, 1], [1, np.nan, np.nan, 0])
+
+
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [

@@ -13,12 +13,12 @@ import pytest
 
 from kilter.encoding import Signature
 from kilter.errors import DataError
-from kilter.spec import Feature
+from kilter.spec import Feature, Training
 from kilter.stores.models import read_part, to_part
 from kilter.stores.objects import FileObjects, commit_dataset
 from kilter.stores.parquet import ROW_GROUP, frame_to_parquet
 from kilter.stores.training_rows import ParquetRows, open_rows
-from kilter.trainers import whole
+from kilter.trainers import TrainingRun, trainer, whole
 
 SIGNATURE = Signature(
     entity="id",
@@ -79,3 +79,19 @@ def test_a_column_that_is_not_there_is_named() -> None:
     pq.write_table(pa.Table.from_pandas(frame(10).drop(columns="x")), buffer)
     with pytest.raises(DataError, match="feature 'x' is missing"):
         next(ParquetRows(buffer, SIGNATURE, "late", "m/train.parquet").pieces())
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("xgboost", {}), ("torch", {"width": 8, "depth": 1, "learning_rate": 0.01})]
+)
+def test_a_model_is_trained_although_columns_hold_no_value(
+    tmp_path: Path, name: str, parameters: dict[str, int]
+) -> None:
+    signature = Signature(entity="id", timestamp="at", features=(*SIGNATURE.features, Feature(name="z")))
+    empty = frame(400).assign(y=None, z=None)
+    objects = FileObjects(tmp_path)
+    key = commit_dataset(objects, "snapshots/m", {"train.parquet": frame_to_parquet(empty)}).key
+    run = TrainingRun(signature, Training(trainer=name, rounds=2, parameters=parameters), "log_loss")
+    with open_rows(objects, key, "train", signature, "late") as rows:
+        files = trainer(name).train(rows, rows, run).files
+        assert np.isfinite(trainer(name).load(files).predict(whole(rows).rows)).all()
