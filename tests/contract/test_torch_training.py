@@ -157,6 +157,12 @@ def test_two_processes_train_one_model_as_well_as_one_and_write_it_once(
     assert both.objects.list("checkpoints/") == []
 
 
+def test_a_last_batch_of_fewer_rows_than_processes_is_learned_by_the_others(tmp_path: Path) -> None:
+    both = Installation(tmp_path, rows=513)
+    found, _ = both.train(TOGETHER)
+    assert found["rounds"] > 0
+
+
 def test_what_is_wrong_in_company_is_told_as_if_alone(tmp_path: Path) -> None:
     both = Installation(tmp_path, rows=500)
     path = both.objects.root / both.snapshot / "train.parquet"

@@ -26,7 +26,7 @@ _SCORED_ROWS = 16_384
 _LOOKED_AT = 64
 """Batches whose losses are looked at together: each look waits for a GPU."""
 _DIVERGED = 100
-"""A loss so many times that of the prior is no transient of the first steps."""
+"""A mean loss so many times that of answering without any training is no transient of the first steps."""
 
 
 class Fit:
@@ -64,6 +64,7 @@ class Fit:
         self._sow(0)
         self.network = Network(run.signature, normalisation, parameters).to(self._device)
         self._learner = _shared(self.network, run)
+        self._prior = torch.as_tensor(normalisation.prior, dtype=torch.float32, device=self._device)
         self._optimizer = _optimizer(self.network, parameters)
         self._rate = parameters.learning_rate
 
@@ -71,20 +72,22 @@ class Fit:
         """One epoch over the train part; returns its mean loss.
 
         Raises:
-            DivergedError: a loss is NaN, infinite or far above the prior's.
+            DivergedError: a batch's loss is NaN or infinite, or that of the epoch so far is far above the prior's.
         """
         self._sow(self.epoch + 1)
         self._learner.train()
-        total = torch.zeros((), device=self._device, dtype=torch.float64)
+        # Of the rows so far: the network's, and that of answering without any training.
+        totals = torch.zeros(2, device=self._device, dtype=torch.float64)
+        rows_so_far = 0
         watched: list[Tensor] = []
         for batch, (rows, labels) in enumerate(self._batches()):
-            sums = self._step(self.epoch * self._steps + batch, rows, labels)
-            total += sums
-            watched.append(sums / len(labels))
+            watched.append(self._step(self.epoch * self._steps + batch, rows, labels))
+            totals += torch.stack([watched[-1], self._losses(self._prior.expand(len(labels), -1), labels).sum()])
+            rows_so_far += len(labels)
             if len(watched) == _LOOKED_AT or batch == self._steps - 1:
-                self._check(watched, batch)
+                self._check(watched, totals / max(1, rows_so_far), batch)
                 watched.clear()
-        return self._reported(self._summed(total) / len(self._train))
+        return self._reported(self._summed(totals[0]) / len(self._train))
 
     def measure(self) -> float:
         """Close the epoch: the loss of the validation part, after which the network may be the best one so far.
@@ -94,7 +97,7 @@ class Fit:
         """
         loss = self._reported(self._summed(self._validation_sum()) / len(self._validation))
         if not math.isfinite(loss):
-            raise self._diverged(loss, "of the validation part after batch", self._steps - 1)
+            raise self._diverged(loss, self._normalisation.guess, "of the validation part after batch", self._steps - 1)
         if not self.losses or loss < min(self.losses):
             self.best_epoch = self.epoch
             self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -150,7 +153,7 @@ class Fit:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * _schedule(step, self._steps * self._run.training.rounds)
         self._optimizer.zero_grad()
-        losses = self._losses(self._learner, rows, labels)
+        losses = self._losses(self._outputs(self._learner, rows), labels)
         # Gradients of several processes are averaged, which makes this their share of one batch's mean.
         torch.autograd.backward(losses.sum() * self._run.workers.count / self._rows_of(step))
         nn.utils.clip_grad_norm_(self.network.parameters(), _GREATEST_GRADIENT)
@@ -170,15 +173,18 @@ class Fit:
                 rows, labels = self._tensors(piece)
                 for start in range(workers.rank * _SCORED_ROWS, len(piece), workers.count * _SCORED_ROWS):
                     stop = start + _SCORED_ROWS
-                    total += self._losses(self.network, rows[start:stop], labels[start:stop]).sum()
+                    total += self._losses(self._outputs(self.network, rows[start:stop]), labels[start:stop]).sum()
         return total
 
-    def _losses(self, network: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
-        """Of each row, in float32 whatever the network computed in."""
+    def _outputs(self, network: nn.Module, rows: Tensor) -> Tensor:
+        """In float32, whatever the network computed in."""
         mixed = self._device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
-            outputs = network(rows)
-        outputs = outputs.float()
+            outputs: Tensor = network(rows)
+        return outputs.float()
+
+    def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Of each row."""
         if self._run.signature.task == "multiclass":
             return nn.functional.cross_entropy(outputs, labels.long(), reduction="none")
         outputs = outputs[:, 0]
@@ -194,17 +200,31 @@ class Fit:
             torch.from_numpy(labels.astype(np.float32)).to(self._device),
         )
 
-    def _check(self, losses: list[Tensor], last: int) -> None:
-        """Refuse losses of batches, of which the last one is given, that no training recovers from."""
-        for batch, loss in enumerate(torch.stack(losses).tolist(), last - len(losses) + 1):
-            if not self._reported(loss) <= _DIVERGED * self._normalisation.guess:
-                raise self._diverged(self._reported(loss), "in batch", batch)
+    def _check(self, sums: list[Tensor], means: Tensor, last: int) -> None:
+        """Refuse losses that no training recovers from: no number in a batch, or too much in the epoch so far.
 
-    def _diverged(self, loss: float, where: str, batch: int) -> DivergedError:
+        An outlier or a row of a rare class makes the loss of its batch as high as it likes. So all rows so far are compared
+        with what these very rows cost without any training.
+
+        Args:
+            sums: of the batches since the last look.
+            means: losses of the epoch's rows so far, the network's and without training.
+            last: the last one of the batches.
+        """
+        guess = self._normalisation.guess
+        for batch, loss in enumerate(torch.stack(sums).tolist(), last - len(sums) + 1):
+            if not math.isfinite(loss):
+                raise self._diverged(loss, guess, "in batch", batch)
+        loss, untrained = (self._reported(mean) for mean in means.tolist())
+        # However rare a class is: being as unsure as a coin is no divergence.
+        least = math.log(2) if self._run.loss == "log_loss" else guess
+        if loss > _DIVERGED * max(untrained, least):
+            raise self._diverged(loss, untrained, "on average up to batch", last)
+
+    def _diverged(self, loss: float, untrained: float, where: str, batch: int) -> DivergedError:
         return DivergedError(
-            f"the loss is {loss:.4g} {where} {batch} of epoch {self.epoch}, and {self._normalisation.guess:.4g} without any "
-            f"training: lower training.parameters.learning_rate, now {self._rate:g}, or look for labels and features beyond "
-            "all measure"
+            f"the loss is {loss:.4g} {where} {batch} of epoch {self.epoch}, and {untrained:.4g} without any training: lower "
+            f"training.parameters.learning_rate, now {self._rate:g}, or look for labels and features beyond all measure"
         )
 
     def _reported(self, loss: float) -> float:
@@ -229,7 +249,7 @@ def _shared(network: Network, run: TrainingRun) -> nn.Module:
     """The network as it learns: with several processes one that averages their gradients."""
     if run.workers.count == 1:
         return network
-    return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+    return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
 
 
 def _optimizer(network: Network, parameters: NetworkParameters) -> torch.optim.Optimizer:
