@@ -69,13 +69,18 @@ def whole(rows: Rows) -> Part:
 
 
 def evenly(rows: Rows, most: int) -> Part:
-    """At most so many rows, evenly spread over all."""
-    step = math.ceil(len(rows) / most)
+    """At most so many rows, one of each block of equally many: always the same one, drawn at random.
+
+    A fixed place in the block would take one entity alone where rows alternate between entities.
+    """
+    block = math.ceil(len(rows) / most)
+    starts = np.arange(0, len(rows), block)
+    places = starts + np.random.default_rng(0).integers(np.minimum(block, len(rows) - starts))
     parts, at = [], 0
     for piece in rows.pieces():
-        taken = slice(-at % step, None, step)
-        # A copy: a view would keep the whole piece in memory.
-        parts.append(Part(piece.rows[taken].copy(), piece.labels[taken].copy()))
+        first, last = np.searchsorted(places, [at, at + len(piece)])
+        taken = places[first:last] - at
+        parts.append(Part(piece.rows[taken], piece.labels[taken]))
         at += len(piece)
     return joined(parts)
 

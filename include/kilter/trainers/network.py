@@ -90,6 +90,8 @@ class Numbers(nn.Module):
         self.width = len(self.places) * (2 + low.shape[1])
 
     def forward(self, rows: Tensor) -> Tensor:
+        if not self.places:
+            return rows[:, :0]
         values = rows[:, self.places]
         missing = torch.isnan(values)
         values = torch.where(missing, self.centre, values)

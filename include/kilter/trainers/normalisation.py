@@ -46,32 +46,44 @@ class Normalisation:
 
     @classmethod
     def of(cls, rows: Rows, signature: Signature, loss: Loss, bins: int) -> Normalisation:
-        """Look at all categories of the train part, and at an evenly spread sample of its numbers and labels."""
+        """Look at all rows for what is there, and at an evenly spread sample of them for numbers and labels."""
+        known, seen = _there(rows, signature)
         sample = evenly(rows, SAMPLE_ROWS)
-        numeric = [place for place, feature in enumerate(signature.features) if not feature.categories]
-        known = np.asarray(~np.isnan(sample.rows[:, numeric]).all(axis=0))
+        found = sample.rows[:, _numeric(signature)].astype(np.float64)
         # A column without a value would make NaN of all that follows.
-        columns = np.where(known, sample.rows[:, numeric], 0).astype(np.float64)
-        edges = np.nanquantile(columns, np.linspace(0, 1, bins + 1), axis=0).T
+        columns = np.where(np.isnan(found).all(axis=0), 0, found)
+        edges = _quantiles(columns, np.linspace(0, 1, bins + 1))
         centre, label_scale, prior, guess = _of_labels(sample.labels, signature, loss)
-        seen = _seen(rows, signature)
         return cls(
             np.nanmedian(columns, axis=0), _spread(columns), edges, known, seen, centre, label_scale, prior, guess
         )
 
 
-def _seen(rows: Rows, signature: Signature) -> tuple[npt.NDArray[np.bool_], ...]:
+def _numeric(signature: Signature) -> list[int]:
+    return [place for place, feature in enumerate(signature.features) if not feature.categories]
+
+
+def _there(rows: Rows, signature: Signature) -> tuple[npt.NDArray[np.bool_], tuple[npt.NDArray[np.bool_], ...]]:
+    """Whether any row has a value of each numeric feature, and which categories any row has of each other one."""
+    numeric = _numeric(signature)
+    known = np.zeros(len(numeric), dtype=bool)
     seen = {place: np.zeros(len(codes), dtype=bool) for place, codes in signature.coded}
-    for piece in rows.pieces() if seen else ():
+    for piece in rows.pieces():
+        known |= ~np.isnan(piece.rows[:, numeric]).all(axis=0)
         for place, categories in seen.items():
             codes = piece.rows[:, place]
             categories[codes[~np.isnan(codes)].astype(np.int64)] = True
-    return tuple(seen.values())
+    return known, tuple(seen.values())
+
+
+def _quantiles(columns: npt.NDArray[np.float64], shares: Vector) -> npt.NDArray[np.float64]:
+    """Columns × shares; numpy gives another shape where there is no column."""
+    return np.nanquantile(columns, shares, axis=0).T.reshape(columns.shape[1], len(shares))
 
 
 def _spread(columns: npt.NDArray[np.float64]) -> Vector:
     """By quartiles, which outliers do not move; by the standard deviation where half of the values are equal."""
-    low, high = np.nanquantile(columns, [0.25, 0.75], axis=0)
+    low, high = _quantiles(columns, np.array([0.25, 0.75])).T
     deviation = np.nanstd(columns, axis=0)
     spread = np.where(high > low, (high - low) / _IQR_OF_NORMAL, np.where(deviation > 0, deviation, 1.0))
     return np.maximum(spread, _LEAST)
