@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from kilter.core.metrics import loss_metric
 from kilter.core.search_space import Space, Value, described, inside, starting_point
 from kilter.errors import DeviceError, InputError
-from kilter.search_runs import KILLED, REASON, ROUNDS, SearchRuns
-from kilter.stores.studies import ask, completed, ended, interrupted, open_study, spent
+from kilter.search_runs import KILLED, LOSSES, REASON, ROUNDS, SearchRuns
+from kilter.stores.studies import ask, completed, ended, forget, open_study, repeat_interrupted, spent
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -94,7 +94,8 @@ def basis(spec: ModelSpec) -> str:
 def search(plan: Plan, fit: Fit, tags: Mapping[str, str], context: StepContext) -> Found:
     """Make trials until the budget is used up, and return the best one.
 
-    The same plan again goes on where it was, and makes no trial when its budget is used up.
+    The same plan again goes on where it was, and makes no trial when its budget is used up. One that found nothing is
+    forgotten, so that it begins anew once what was wrong is cured.
 
     Args:
         tags: lineage of the run in MLflow, under which those of the trials are.
@@ -104,9 +105,9 @@ def search(plan: Plan, fit: Fit, tags: Mapping[str, str], context: StepContext) 
         UnavailableError: the ledger or MLflow does not answer; what was tried is kept.
     """
     with open_study(context.ledger, plan.study, _pruner(plan.rounds)) as study:
+        repeat_interrupted(study)
         runs = SearchRuns(study, context.registry, context.spec.name, tags)
-        for dropped in interrupted(study):
-            runs.drop(dropped)
+        runs.catch_up()
         while (number := len(ended(study))) < plan.trials and (left := plan.time - spent(study)) > timedelta(0):
             trial = ask(study, plan.space, plan.seed, plan.first)
             _attempt(trial, fit, study, runs, _Follower(trial, plan.rounds, left if completed(study) else None))
@@ -114,14 +115,16 @@ def search(plan: Plan, fit: Fit, tags: Mapping[str, str], context: StepContext) 
             context.log.info("%s; %s", _told(study, trial.number), left_over)
         if not completed(study):
             runs.fail()
-            raise _nothing_found(study)
-        runs.finish(study)
+            error = _nothing_found(study)
+            forget(context.ledger, plan.study)
+            raise error
+        runs.finish()
         best = study.best_trial
         return Found(plan.study, best.number, study.best_value, dict(best.params))
 
 
 def _attempt(trial: Trial, fit: Fit, study: Study, runs: SearchRuns, follower: _Follower) -> None:
-    """Train with what the trial proposes; MLflow is told first, so that a trial that counts is always seen there."""
+    """Train with what the trial proposes; the study is told first, for MLflow may be away and the training was long."""
     from optuna.exceptions import TrialPruned
     from optuna.trial import TrialState
 
@@ -139,8 +142,8 @@ def _attempt(trial: Trial, fit: Fit, study: Study, runs: SearchRuns, follower: _
     except InputError as error:
         state = TrialState.FAIL
         trial.set_user_attr(REASON, str(error))
-    runs.tell(trial, state, follower.losses)
-    study.tell(trial, value, state)
+    trial.set_user_attr(LOSSES, follower.losses)
+    runs.tell(study.tell(trial, value, state))
 
 
 class _Follower:
@@ -198,7 +201,7 @@ def _nothing_found(study: Study) -> InputError:
     reasons = [trial.user_attrs.get(REASON, KILLED) for trial in ended(study)]
     return InputError(
         f"study '{study.study_name}': none of its {len(reasons)} trials came to an end; the last: {reasons[-1]}: correct "
-        "training.parameters and tuning.parameters, or give the step more of what it lacked"
+        "training.parameters and tuning.parameters, or give the step more of what it lacked; then clear the task"
     )
 
 

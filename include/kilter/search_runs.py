@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ from kilter.stores.studies import completed, ended
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import FrozenTrial, Trial, TrialState
+    from optuna.trial import FrozenTrial, Trial
 
 RUN = "run"
 """Attribute of a study and of a trial: its run in MLflow."""
 ROUNDS = "rounds"
 """Attribute of a trial: the rounds that its model kept."""
+LOSSES = "losses"
+"""Attribute of a trial: its rounds, each with the loss."""
 REASON = "reason"
 """Attribute of a trial without a result: why, in words."""
 KILLED = "the step was killed twice while this trial ran"
@@ -30,16 +33,17 @@ _STATUS: dict[str, RunStatus] = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FA
 
 
 class SearchRuns:
-    """The runs of one study; that of the search is found again when the search goes on.
+    """The runs of one study; that of the search is found again when the search goes on, unless it was deleted meanwhile.
 
     Args:
         tags: lineage of the search's run.
     """
 
     def __init__(self, study: Study, registry: Registry, model: str, tags: Mapping[str, str]) -> None:
+        self._study = study
         self._registry = registry
         self._model = model
-        if RUN not in study.user_attrs:
+        if registry.status(study.user_attrs.get(RUN, "")) is None:
             study.set_user_attr(RUN, registry.begin_run(model, f"search {study.study_name}", tags))
         self.parent: str = study.user_attrs[RUN]
 
@@ -49,27 +53,32 @@ class SearchRuns:
         trial.set_user_attr(RUN, run)
         self._registry.log_progress(run, {}, trial.params)
 
-    def tell(self, trial: Trial, state: TrialState, losses: Sequence[tuple[int, float]]) -> None:
-        """End a trial's run with its curve, and show its best loss beside those of the others."""
-        run = trial.user_attrs[RUN]
-        self._registry.log_progress(run, {"validation_loss": losses})
-        self._registry.end_run(run, _STATUS[state.name])
+    def tell(self, trial: FrozenTrial) -> None:
+        """Show the curve of a trial that has ended and its best loss beside those of the others, and end its run."""
+        run, losses = trial.user_attrs[RUN], trial.user_attrs.get(LOSSES)
         if losses:
+            self._registry.log_progress(run, {"validation_loss": losses})
             self._registry.log_progress(self.parent, {"loss": [(trial.number, min(loss for _, loss in losses))]})
+        interrupted = trial.state.name == "FAIL" and REASON not in trial.user_attrs
+        self._registry.end_run(run, "KILLED" if interrupted else _STATUS[trial.state.name])
 
-    def drop(self, trial: FrozenTrial) -> None:
-        """End the run of a trial that was interrupted."""
-        if RUN in trial.user_attrs:
-            self._registry.end_run(trial.user_attrs[RUN], "KILLED")
+    def catch_up(self) -> None:
+        """Tell of the trials that ended when MLflow was away, or with the step."""
+        trials = self._study.get_trials(deepcopy=False)
+        shown = [trial for trial in trials if trial.state.is_finished() and RUN in trial.user_attrs]
+        for trial in takewhile(
+            lambda trial: self._registry.status(trial.user_attrs[RUN]) == "RUNNING", reversed(shown)
+        ):
+            self.tell(trial)
 
     def fail(self) -> None:
         """End a search that found nothing."""
         self._registry.end_run(self.parent, "FAILED")
 
-    def finish(self, study: Study) -> None:
+    def finish(self) -> None:
         """End a search with what it found: the best trial, what decided, and all trials."""
         with tempfile.TemporaryDirectory() as folder:
-            _write_report(study, Path(folder))
+            _write_report(self._study, Path(folder))
             self._registry.end_run(self.parent, "FINISHED", Path(folder))
 
 
@@ -90,7 +99,8 @@ def _write_report(study: Study, folder: Path) -> None:
         (folder / "importance.png").write_bytes(shares(importance, "Share of what decided", "Parameter importance"))
     rows = [_row(trial) for trial in ended(study)]
     with (folder / "trials.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        # A trial that was killed while it was asked for lacks some of the parameters.
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
 

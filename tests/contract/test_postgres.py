@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from kilter.stores.ledger import Ledger, metadata
-from kilter.stores.studies import ended, interrupted, open_study
+from kilter.stores.studies import ended, open_study, repeat_interrupted
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_study_goes_on_where_it_was_killed(ledger: Ledger) -> None:
         study.enqueue_trial({"eta": 0.25})
         study.ask().suggest_float("eta", 0.1, 1)
     with open_study(ledger, "m-1") as study:
-        assert [trial.number for trial in interrupted(study)] == [1]
+        repeat_interrupted(study)
         again = study.ask()
         assert again.suggest_float("eta", 0.1, 1) == 0.25
         study.tell(again, 0.4)

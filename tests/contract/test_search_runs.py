@@ -8,10 +8,10 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
 
-from kilter.search_runs import RUN, SearchRuns
+from kilter.search_runs import LOSSES, RUN, SearchRuns
 from kilter.stores.ledger import Ledger
 from kilter.stores.registry import MlflowRegistry
-from kilter.stores.studies import interrupted, open_study
+from kilter.stores.studies import open_study, repeat_interrupted
 
 
 def test_a_search_that_goes_on_with_a_larger_budget_goes_on_in_its_run(tmp_path: Path) -> None:
@@ -22,15 +22,15 @@ def test_a_search_that_goes_on_with_a_larger_budget_goes_on_in_its_run(tmp_path:
     parents = []
     for loss, state in ((0.5, TrialState.COMPLETE), (0.6, TrialState.PRUNED), (0.4, TrialState.COMPLETE)):
         with open_study(ledger, "m-1") as study:
+            repeat_interrupted(study)
             runs = SearchRuns(study, registry, "m", {"snapshot": "s"})
-            for trial in interrupted(study):
-                runs.drop(trial)
+            runs.catch_up()
             trial = study.ask()
             trial.suggest_float("eta", 0.1, 1)
             runs.begin(trial)
-            runs.tell(trial, state, [(0, 0.9), (1, loss)])
-            study.tell(trial, loss if state is TrialState.COMPLETE else None, state)
-            runs.finish(study)
+            trial.set_user_attr(LOSSES, [(0, 0.9), (1, loss)])
+            runs.tell(study.tell(trial, loss if state is TrialState.COMPLETE else None, state))
+            runs.finish()
             # One that is killed before it is told.
             runs.begin(study.ask())
             parents.append(runs.parent)
@@ -47,3 +47,23 @@ def test_a_search_that_goes_on_with_a_larger_budget_goes_on_in_its_run(tmp_path:
     states = {(found[run].info.status, state.name) for run, state in ours.items()}
     assert states == {("FINISHED", "COMPLETE"), ("KILLED", "PRUNED"), ("KILLED", "FAIL"), ("RUNNING", "RUNNING")}
     assert [point.value for point in client.get_metric_history(parent, "loss")] == [0.5, 0.6, 0.4]
+
+
+def test_a_search_whose_run_was_deleted_goes_on_in_a_new_one(tmp_path: Path) -> None:
+    ledger, url = Ledger(f"sqlite:///{tmp_path}/ledger.db"), f"sqlite:///{tmp_path}/mlflow.db"
+    ledger.migrate()
+    registry, client = MlflowRegistry(url), MlflowClient(url)
+    with open_study(ledger, "m-1") as study:
+        runs = SearchRuns(study, registry, "m", {})
+        runs.begin(study.ask())
+        assert SearchRuns(study, registry, "m", {}).parent == runs.parent
+        runs.fail()
+        assert SearchRuns(study, registry, "m", {}).parent == runs.parent
+        client.delete_run(runs.parent)
+        client.delete_run(study.trials[0].user_attrs[RUN])
+        repeat_interrupted(study)
+        again = SearchRuns(study, registry, "m", {})
+        again.catch_up()
+        assert again.parent != runs.parent
+        study.set_user_attr(RUN, "0" * 32)
+        assert registry.status(SearchRuns(study, registry, "m", {}).parent) == "RUNNING"

@@ -74,7 +74,7 @@ class PipelineRun(BaseModel):
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 """Points of each metric: the round, and its value."""
-RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 class ReportRun(BaseModel):
@@ -141,6 +141,9 @@ class Registry(Protocol):
 
     def end_run(self, run_id: str, status: RunStatus, artifacts: Path | None = None) -> None:
         """End a run, with the files below `artifacts`."""
+
+    def status(self, run_id: str) -> RunStatus | None:
+        """What became of a run; None where there is none of that id, or it was deleted."""
 
 
 class MlflowRegistry:
@@ -289,8 +292,18 @@ class MlflowRegistry:
                 self._client.log_artifacts(run_id, str(artifacts))
             self._client.set_terminated(run_id, status)
 
+    def status(self, run_id: str) -> RunStatus | None:
+        with self._faults():
+            found = self._run(run_id)
+        return None if found is None else found.info.status
+
     def _unfinished(self, run_id: str) -> Any:
         """The run of that id if it has not ended; None without one, and where it was deleted."""
+        found = self._run(run_id)
+        return found if found is not None and found.info.status == "RUNNING" else None
+
+    def _run(self, run_id: str) -> Any:
+        """The run of that id; None without one, and where it was deleted."""
         from mlflow.exceptions import MlflowException
 
         if not run_id:
@@ -301,7 +314,7 @@ class MlflowRegistry:
             if _is_absent(error):
                 return None
             raise
-        return found if (found.info.status, found.info.lifecycle_stage) == ("RUNNING", "active") else None
+        return found if found.info.lifecycle_stage == "active" else None
 
     def _not_logged(self, run_id: str, curves: Mapping[str, tuple[float, ...]]) -> Curves:
         """The points that a run's curves lack, as they may have been logged while it went on."""
@@ -364,7 +377,7 @@ class LiveRun:
     name: str
     tags: dict[str, str]
     parent: str
-    status: str = "RUNNING"
+    status: RunStatus = "RUNNING"
     parameters: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -447,6 +460,9 @@ class MemoryRegistry:
     def end_run(self, run_id: str, status: RunStatus, artifacts: Path | None = None) -> None:
         self.runs[run_id].status = status
         self.runs[run_id].files |= _files_below(artifacts) if artifacts is not None else {}
+
+    def status(self, run_id: str) -> RunStatus | None:
+        return self.runs[run_id].status if run_id in self.runs else None
 
 
 def _files_below(folder: Path) -> dict[str, bytes]:

@@ -49,6 +49,13 @@ def open_study(ledger: Ledger, name: str, pruner: BasePruner | None = None) -> I
         ) from error
 
 
+def forget(ledger: Ledger, name: str) -> None:
+    """Delete a study with its trials."""
+    import optuna
+
+    optuna.delete_study(study_name=name, storage=_storage(ledger))
+
+
 def _storage(ledger: Ledger) -> RDBStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import DBAPIError
@@ -106,22 +113,22 @@ def spent(study: Study) -> timedelta:
     return sum((duration for duration in known if duration), timedelta(0))
 
 
-def interrupted(study: Study) -> list[FrozenTrial]:
-    """Fail the trials that a killed process left running, and have their parameters tried again; returns those trials.
+def repeat_interrupted(study: Study) -> None:
+    """Fail the trials that a killed process left running, and have their parameters tried again.
 
     A trial that repeats another one is not repeated: it may be what kills the process, such as by the memory it takes.
     """
     from optuna.trial import TrialState
 
-    left = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    for trial in left:
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         # In an order that may end anywhere, and then be begun again.
         study.set_user_attr(_INTERRUPTED, sorted({*study.user_attrs.get(_INTERRUPTED, []), trial.number}))
         repeated = {other.user_attrs.get(_REPEATS) for other in study.get_trials(deepcopy=False)}
         if _REPEATS not in trial.user_attrs and trial.number not in repeated:
-            study.enqueue_trial(trial.params, user_attrs={_REPEATS: trial.number})
+            # One that was killed while it was asked for has not yet all the values that it was to begin with.
+            wanted = trial.system_attrs.get("fixed_params", {}) | trial.params
+            study.enqueue_trial(wanted, user_attrs={_REPEATS: trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
-    return left
 
 
 def _distribution(values: Range | Choice) -> BaseDistribution:

@@ -24,7 +24,7 @@ from kilter.stores.ledger import Ledger
 from kilter.stores.models import losses_of
 from kilter.stores.objects import read_manifest
 from kilter.stores.registry import LiveRun
-from kilter.stores.studies import ended, interrupted, open_study, spent
+from kilter.stores.studies import ended, open_study, repeat_interrupted, spent
 
 from .conftest import Rides
 
@@ -174,9 +174,12 @@ def test_the_same_search_again_makes_no_trial_and_says_the_same(searched: Any, s
     assert len(searched.registry.runs) == before
 
 
-@pytest.mark.parametrize(("method", "trial"), [("begin_run", 2), ("end_run", 4)])
+@pytest.mark.parametrize(
+    ("method", "trial", "count", "statuses"),
+    [("begin_run", 2, 2, []), ("log_progress", 4, 4, ["KILLED"]), ("end_run", 4, 5, ["FINISHED"])],
+)
 def test_a_search_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
-    quick: Any, snapshot: str, done: Any, method: str, trial: int
+    quick: Any, snapshot: str, done: Any, method: str, trial: int, count: int, statuses: list[str]
 ) -> None:
     command = [sys.executable, "-c", SEARCH, str(quick.home), snapshot, method, str(trial)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -185,18 +188,70 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
         assert told, process.communicate()[1].decode()
         process.send_signal(signal.SIGKILL)
     quick.registry.runs = {key: LiveRun(*run) for key, run in json.loads(told).items()}
-    assert len(tried(quick, snapshot)) == trial
+    assert len(tried(quick, snapshot)) == count
     assert quick.act("tune", snapshot=snapshot, search=True).parameters == done[1].parameters
     assert tried(quick, snapshot) == done[2]
     assert len(runs_of(quick, "search")) == 1
-    assert [run.status for run in runs_of(quick, f"trial {trial}")] == ["KILLED"] * (method == "end_run")
+    assert [run.status for run in runs_of(quick, f"trial {trial}")] == statuses
+
+
+def test_a_trial_that_was_killed_while_it_was_asked_for_is_tried_with_all_that_it_was_to_have(
+    quick: Any, snapshot: str
+) -> None:
+    with study_of(quick, snapshot) as study:
+        study.enqueue_trial(MODEL_YAML)
+        study.ask().suggest_int("max_depth", 2, 10)
+    quick.act("tune", snapshot=snapshot, search=True)
+    assert tried(quick, snapshot)[0][2] == MODEL_YAML
+
+
+def test_a_training_that_ended_when_mlflow_was_away_counts_and_is_shown_later(
+    quick: Any, snapshot: str, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*given: Any) -> None:
+        raise UnavailableError("MLflow is away")
+
+    monkeypatch.setattr(quick.registry, "end_run", away)
+    with pytest.raises(UnavailableError, match="MLflow is away"):
+        quick.act("tune", snapshot=snapshot, search=True)
+    assert tried(quick, snapshot) == done[2][:1]
+    monkeypatch.undo()
+    quick.act("tune", snapshot=snapshot, search=True)
+    assert tried(quick, snapshot) == done[2]
+    first = runs_of(quick, "trial")[0]
+    assert first.status == "FINISHED"
+    assert min(loss for _, loss in first.curves["validation_loss"]) == done[2][0][1]
+
+
+def test_a_search_goes_on_in_a_new_run_where_mlflow_lost_its_own(quick: Any, snapshot: str, done: Any) -> None:
+    quick.change_spec(lambda text: text.replace(f"trials: {TRIALS}", "trials: 2"))
+    quick.act("tune", snapshot=snapshot, search=True)
+    quick.registry.runs.clear()
+    quick.change_spec(lambda text: text.replace("trials: 2", f"trials: {TRIALS}"))
+    assert quick.act("tune", snapshot=snapshot, search=True).parameters == done[1].parameters
+    assert [run.status for run in runs_of(quick, "search")] == ["FINISHED"]
+    assert len(runs_of(quick, "trial")) == TRIALS - 2
+
+
+def test_a_search_that_found_nothing_begins_anew_once_what_was_wrong_is_cured(
+    quick: Any, snapshot: str, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*given: Any) -> None:
+        raise InputError("too little memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("kilter.trainers.xgboost.train", lacking)
+        with pytest.raises(InputError, match=r"none of its 6 trials .* too little memory"):
+            quick.act("tune", snapshot=snapshot, search=True)
+    assert quick.act("tune", snapshot=snapshot, search=True) == done[1]
+    assert [run.status for run in runs_of(quick, "search")] == ["FAILED", "FINISHED"]
 
 
 def test_a_trial_that_kills_the_step_twice_is_a_failed_one(quick: Any, snapshot: str) -> None:
     for _ in range(2):
         with study_of(quick, snapshot) as study:
             study.ask()
-            interrupted(study)
+            repeat_interrupted(study)
             assert spent(study) == timedelta(0)
     quick.change_spec(lambda text: text.replace(f"trials: {TRIALS}", "trials: 1"))
     with pytest.raises(InputError, match="the last: the step was killed twice while this trial ran"):
