@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from kilter.errors import KilterError
+from kilter.errors import InputError, KilterError
 
 if TYPE_CHECKING:
     from kilter.stores.registry import Registry
@@ -24,8 +24,8 @@ _LAST_SECONDS = 15.0
 class LiveCurves:
     """Sends each round's loss from a thread of its own, so that a training neither waits for MLflow nor fails with it.
 
-    A training that fails leaves a run that has failed. One that is killed leaves it as it is: whoever takes the training up
-    again goes on with it. One that ends well leaves it open, for `register` completes it.
+    A training that no retry cures leaves a run that has failed. One with another fault, or that is killed, leaves it as it
+    is: whoever takes the training up again goes on with it. One that ends well leaves it open, for `register` completes it.
 
     Args:
         open_registry: called once the training has lasted `BEGIN_SECONDS`.
@@ -58,7 +58,7 @@ class LiveCurves:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._failed = kind is not None and issubclass(kind, Exception)
+        self._failed = kind is not None and issubclass(kind, InputError)
         self._over.set()
         self._thread.join(_LAST_SECONDS)
 

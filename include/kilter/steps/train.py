@@ -83,12 +83,16 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
 
 def _checkpoints(inputs: Inputs, context: StepContext) -> ObjectCheckpoints:
-    """Where the checkpoint of this very training is: equal inputs, spec, code, packages, device and processes."""
+    """Where the checkpoint of this very training is: equal inputs, spec, code, packages, device and processes.
+
+    What `resources` gives is left out: with more memory a training that lacked it goes on.
+    """
     from kilter.stores.checkpoints import ObjectCheckpoints
 
+    sections = (section for section in STEP.reads if section != "resources")
     content = {
         "inputs": inputs.model_dump(mode="json"),
-        "spec": context.spec.digest("name", "task", *STEP.reads),
+        "spec": context.spec.digest("name", "task", *sections),
         "code": code_digest(context.folder),
         "environment": environment_digest(),
         "device": context.device,

@@ -62,8 +62,16 @@ def test_a_short_training_opens_no_registry() -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-@pytest.mark.parametrize(("error", "status"), [(InputError("diverged"), "FAILED"), (SystemExit(143), "RUNNING")])
-def test_a_training_that_fails_has_a_failed_run_and_one_that_is_killed_can_be_gone_on_with(
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InputError("diverged"), "FAILED"),
+        (UnavailableError("the store is away"), "RUNNING"),
+        (MemoryError(), "RUNNING"),
+        (SystemExit(143), "RUNNING"),
+    ],
+)
+def test_a_training_that_no_retry_cures_has_a_failed_run_and_any_other_can_be_gone_on_with(
     error: BaseException, status: str
 ) -> None:
     registry = Watched()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kilter.devices import choose_device
 from kilter.errors import DataError, InputError
 from kilter.spec import ModelSpec, load_spec
 from kilter.step import StepContext, Stores, load_step, parse_inputs, step_names
+from kilter.steps import train
+from kilter.stores.checkpoints import ObjectCheckpoints
 from kilter.stores.models import load_model, read_part
 from kilter.stores.objects import read_manifest
+from kilter.trainers.checkpoints import Checkpoint
 
 
 def test_the_same_snapshot_parameters_and_seed_give_equal_bytes(rides: Any, snapshot: str) -> None:
@@ -55,6 +59,22 @@ def test_every_section_that_a_memoised_step_reads_is_in_its_key(rides: Any, snap
         assert read - {"name", "task"} == set(info.reads), f"{name}: correct STEP.reads; name and task are in every key"
         memoised.remove(name)
     assert not memoised, "run these here too"
+
+
+def test_a_checkpoint_outlives_other_resources_and_no_other_training(rides: Any) -> None:
+    inputs = train.Inputs(snapshot="s")
+
+    def checkpoints() -> ObjectCheckpoints:
+        return train._checkpoints(inputs, rides.context("train"))
+
+    checkpoints().save(Checkpoint({"weights": np.zeros(2, np.float32)}, {"epoch": 1}))
+    rides.change_spec(lambda text: text + "resources: {memory: 3g}\n")
+    assert load_spec(rides.folder).resources.memory == "3g"
+    found = checkpoints().load()
+    assert found is not None
+    assert found.facts["epoch"] == 1
+    rides.change_spec(lambda text: text.replace("{trainer: xgboost,", "{trainer: xgboost, rounds: 10,"))
+    assert checkpoints().load() is None
 
 
 def test_another_seed_gives_another_model(rides: Any, snapshot: str) -> None:
