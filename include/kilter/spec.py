@@ -356,17 +356,20 @@ class Searched(Section):
     def instead_of(self, name: str, own: Range | Choice) -> Range | Choice:
         """What is searched in place of the trainer's own values of this parameter.
 
+        A default that lies outside is replaced: by the nearer end, or by the first of the choices.
+
         Raises:
             ValueError: it takes whole numbers, and was given others.
         """
         if self.low is None or self.high is None:
-            return Choice(self.choices, own.default)
+            return Choice(self.choices, own.default if own.default in self.choices else self.choices[0])
         integer = isinstance(own, Range) and own.integer
         if integer and (self.low != int(self.low) or self.high != int(self.high)):
             raise ValueError(
                 f"tuning.parameters.{name}: takes whole numbers, not {self.low} to {self.high}: correct low and high"
             )
-        return Range(self.low, self.high, float(own.default), self.log, integer)
+        default = min(max(float(own.default), self.low), self.high)
+        return Range(self.low, self.high, default, self.log, integer)
 
 
 class Tuning(Section):
@@ -794,7 +797,7 @@ class ModelSpec(Section):
         own, given, now = SPACES[self.training.trainer], self.tuning.parameters, self.training.parameters
         _among("tuning.parameters", given, own)
         found = {name: given[name].instead_of(name, own[name]) if name in given else own[name] for name in own}
-        return {name: values.with_value(now.get(name, values.default)) for name, values in found.items()}
+        return {name: values.with_value(now[name]) if name in now else values for name, values in found.items()}
 
     @property
     def looked_up(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ class Range:
     """Numbers from `low` to `high`, both included.
 
     Args:
-        default: what the trainer takes where model.yaml says nothing.
+        default: what a search begins with where model.yaml says nothing: what the trainer takes, or what is nearest to it.
         log: whether ratios matter rather than differences; `low` is above zero then.
         integer: whole numbers only.
     """
@@ -94,7 +94,7 @@ on Parameter Tuning"); of the network about what Gorishniy et al. 2021 ("Revisit
 
 
 def starting_point(space: Space, given: Mapping[str, Value]) -> dict[str, Value]:
-    """The values that a model trains with now: those given, else the trainer's own.
+    """The values that a model trains with now: those given, else the trainer's own or, of a range without it, the nearest.
 
     >>> starting_point({"eta": Range(0.01, 0.3, default=0.3)}, {"eta": 0.08, "max_bin": 64})
     {'eta': 0.08}

@@ -414,15 +414,35 @@ def test_a_search_tries_the_trainers_own_ranges_or_those_of_the_spec_and_always_
     space = load_spec(changed(tmp_path, change)).search_space()
     own = SPACES["xgboost"]
     assert space["subsample"] == own["subsample"]
-    assert space["max_depth"] == Range(6, 9, default=6, integer=True)
-    assert space["gamma"] == Choice((1, 2, 0), default=0)
+    assert space["max_depth"] == Range(7, 9, default=7, integer=True)
+    assert space["gamma"] == Choice((1, 2), default=1)
     assert space["eta"] == Range(0.01, 0.5, default=0.3, log=True)
     # Nothing has the logarithm of zero.
     assert space["reg_lambda"] == Range(0, 100, default=1, log=False)
     assert starting_point(space, {"eta": 0.5, "reg_lambda": 0}) == {
         **{name: values.default for name, values in own.items()},
-        **{"eta": 0.5, "reg_lambda": 0},
+        **{"eta": 0.5, "reg_lambda": 0, "max_depth": 7, "gamma": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "now", "expected"),
+    [
+        ({"low": 2, "high": 3}, {}, Range(2, 3, default=3, integer=True)),
+        ({"low": 2, "high": 8}, {}, Range(2, 8, default=6, integer=True)),
+        ({"low": 2, "high": 3}, {"max_depth": 5}, Range(2, 5, default=3, integer=True)),
+        ({"choices": [3, 6]}, {}, Choice((3, 6), default=6)),
+        ({"choices": [2, 3]}, {"max_depth": 5}, Choice((2, 3, 5), default=2)),
+    ],
+)
+def test_a_range_of_the_spec_is_widened_by_training_parameters_alone(
+    tmp_path: Path, given: dict[str, Any], now: dict[str, Any], expected: Range | Choice
+) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["training"]["parameters"] = now
+        spec["tuning"] = {"parameters": {"max_depth": given}}
+
+    assert load_spec(changed(tmp_path, change)).search_space()["max_depth"] == expected
 
 
 def test_every_trainer_has_a_search_space_that_holds_its_defaults() -> None:
