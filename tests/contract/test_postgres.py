@@ -55,7 +55,7 @@ def test_a_ledger_of_before_is_carried_over_and_optuna_gets_its_name(ledger: Led
     with ledger.transaction() as connection:
         owner = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
     assert owner.startswith("v")
-    found = ledger.last_search("m")
+    found = ledger.last_search("m", datetime(2013, 1, 1, tzinfo=UTC))
     assert found is not None
     assert found["parameters"] == {"eta": 0.1}
 

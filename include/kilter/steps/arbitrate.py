@@ -130,7 +130,7 @@ def _known(inputs: Inputs, context: StepContext) -> tuple[str, Evidence, dict[st
         trained_labels=found.trained_labels or (_rows_of(versions[-1], context) if versions else 0),
         trainings=tuple(sorted(_trained(versions, context))),
         in_vain=max(found.in_vain, len(rejected)),
-        rejected=_since_last_search(rejected, context),
+        rejected=_since_last_search(rejected, now, context),
     )
     names = {
         "person": f"person: {run.dag_id} {run.run_id}" + (f" at {datetime.now()}" if run.run_id == "manual" else ""),
@@ -241,9 +241,9 @@ def _rejected(versions: Sequence[ModelVersion], context: StepContext) -> list[Mo
     return [item for item in newer if item.version in rejected]
 
 
-def _since_last_search(versions: Sequence[ModelVersion], context: StepContext) -> int:
-    """How many of these learned what the last search knew, or more; without a search all."""
-    last = context.ledger.last_search(context.spec.name)
+def _since_last_search(versions: Sequence[ModelVersion], now: datetime, context: StepContext) -> int:
+    """How many of these learned what the last search up to now knew, or more; without a search all."""
+    last = context.ledger.last_search(context.spec.name, now)
     return len(versions) if last is None else sum(time >= last["as_of"] for time in _trained(versions, context))
 
 

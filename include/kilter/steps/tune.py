@@ -42,7 +42,7 @@ class Outputs(StepModel):
 
 
 def run(inputs: Inputs, context: StepContext) -> Outputs:
-    """Search for parameters where that is due, else give those of the model's last search.
+    """Search for parameters where that is due, else give those of the model's last search up to the snapshot's event time.
 
     Trials learn from the snapshot's train part and are compared by the loss of its validation part; the test part is not
     looked at. What was found counts until model.yaml says something new.
@@ -56,7 +56,7 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
 
     spec = context.spec
     now = datetime.fromisoformat(read_manifest(context.objects, inputs.snapshot).facts["as_of"])
-    last = context.ledger.last_search(spec.name)
+    last = context.ledger.last_search(spec.name, now)
     told = due(inputs.search, spec.tuning.every, None if last is None else last["as_of"], now)
     outputs = _searched(inputs.snapshot, now, last, context) if told.search else _known(last, context)
     context.log.info("%s: training with the parameters of %s", told.reason, outputs.origin)

@@ -417,9 +417,9 @@ class Ledger:
         """
         self._upsert(searches, ("model", "study"), row)
 
-    def last_search(self, model: str) -> RowMapping | None:
-        """The search of the newest event time, of two the one that was recorded last; None before the first."""
-        query = select(searches).where(searches.c.model == model)
+    def last_search(self, model: str, until: datetime) -> RowMapping | None:
+        """Up to that event time the newest search, of two the one that was recorded last; None before the first."""
+        query = select(searches).where(searches.c.model == model, searches.c.as_of <= until)
         found = self._all(query.order_by(searches.c.as_of.desc(), searches.c.recorded_at.desc()).limit(1))
         return found[0] if found else None
 

@@ -94,8 +94,12 @@ def searched(quick: Rides, done: Any) -> Rides:
     return quick
 
 
+def last_search(rides: Rides) -> Any:
+    return rides.ledger.last_search("rides", rides.START + timedelta(days=9))
+
+
 def study_of(rides: Rides, snapshot: str) -> Any:
-    plan = Plan.of(load_spec(rides.folder), snapshot, rides.ledger.last_search("rides"))
+    plan = Plan.of(load_spec(rides.folder), snapshot, last_search(rides))
     return open_study(rides.ledger, plan.study)
 
 
@@ -124,16 +128,21 @@ def test_a_search_finds_better_parameters_than_those_of_model_yaml(done: Any) ->
 
 
 def test_the_loss_of_a_trial_is_that_of_the_training_with_its_parameters(searched: Any, snapshot: str) -> None:
-    last = searched.ledger.last_search("rides")
+    last = last_search(searched)
     model = searched.run("train", snapshot=snapshot, parameters=last["parameters"])["model"]
     assert min(losses_of(read_manifest(searched.objects, model))) == last["loss"]
 
 
 def test_later_trainings_take_the_parameters_of_the_last_search(searched: Any, done: Any) -> None:
-    later = searched.run("freeze_dataset", as_of=searched.day(2)["start"])["snapshot"]
+    later = searched.run("freeze_dataset", as_of=searched.day(4)["start"])["snapshot"]
     found = searched.act("tune", snapshot=later)
     assert found == done[1]
     assert found.origin.startswith("trial ")
+
+
+def test_trainings_of_an_earlier_event_time_know_nothing_of_a_later_search(searched: Any) -> None:
+    earlier = searched.run("freeze_dataset", as_of=searched.day(2)["start"])["snapshot"]
+    assert searched.act("tune", snapshot=earlier).origin == "model.yaml"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +172,7 @@ def test_a_search_is_made_by_schedule_in_event_time(quick: Any, snapshot: str) -
 
 def test_a_search_begins_with_model_yaml_and_the_best_of_the_last_search(searched: Any, done: Any) -> None:
     searched.change_spec(lambda text: text.replace(f"trials: {TRIALS}", "trials: 2"))
-    other = searched.run("freeze_dataset", as_of=searched.day(2)["start"])["snapshot"]
+    other = searched.run("freeze_dataset", as_of=searched.day(4)["start"])["snapshot"]
     searched.act("tune", snapshot=other, search=True)
     assert [parameters for _, _, parameters in tried(searched, other)] == [MODEL_YAML, done[1].parameters]
 
@@ -260,7 +269,9 @@ def test_a_trial_that_kills_the_step_twice_is_a_failed_one(quick: Any, snapshot:
 
 def test_a_trial_that_fails_is_a_failed_trial_and_no_failed_step(quick: Any, snapshot: str) -> None:
     quick.change_spec(
-        lambda text: text.replace(f"{{trials: {TRIALS}}}", "{trials: 4, parameters: {subsample: {choices: [-1, -2]}}}")
+        lambda text: text.replace(
+            f"{{trials: {TRIALS}}}", "{trials: 4, parameters: {subsample: {choices: [1, -1, -2]}}}"
+        )
     )
     found = quick.act("tune", snapshot=snapshot, search=True)
     states = {(state, parameters["subsample"] > 0) for state, _, parameters in tried(quick, snapshot)}
@@ -275,7 +286,7 @@ def test_a_search_of_which_all_trials_fail_says_why(quick: Any, snapshot: str) -
     with pytest.raises(InputError, match=r"none of its 6 trials came to an end; the last: XGBoost refused .*sideways"):
         quick.act("tune", snapshot=snapshot, search=True)
     assert runs_of(quick, "search")[0].status == "FAILED"
-    assert quick.ledger.last_search("rides") is None
+    assert last_search(quick) is None
 
 
 def test_when_time_is_up_the_search_ends_with_what_it_has(quick: Any, snapshot: str) -> None:

@@ -67,14 +67,23 @@ def search(ledger: Ledger, study: str, day: int, **found: Any) -> None:
 
 
 def test_the_last_search_is_that_of_the_newest_event_time_and_one_made_again_replaces_itself(ledger: Ledger) -> None:
-    assert ledger.last_search("m") is None
+    end = START + timedelta(days=30)
+    assert ledger.last_search("m", end) is None
     search(ledger, "new", 9, trial=1)
     search(ledger, "old", 1)
     search(ledger, "new", 9, trial=2)
-    found = ledger.last_search("m")
+    found = ledger.last_search("m", end)
     assert found is not None
     assert (found["study"], found["trial"], found["parameters"]) == ("new", 2, {"eta": 0.1})
-    assert ledger.last_search("other") is None
+    assert ledger.last_search("other", end) is None
+
+
+@pytest.mark.parametrize(("day", "study"), [(0, None), (1, "old"), (8, "old"), (9, "new")])
+def test_a_search_of_a_later_event_time_is_not_yet_the_last_one(ledger: Ledger, day: int, study: str | None) -> None:
+    search(ledger, "new", 9)
+    search(ledger, "old", 1)
+    found = ledger.last_search("m", START + timedelta(days=day))
+    assert (found["study"] if found else None) == study
 
 
 def versions(ledger: Ledger) -> dict[str, str]:
