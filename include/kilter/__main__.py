@@ -167,12 +167,13 @@ def _in_utc() -> None:
 
 def _step(options: argparse.Namespace, settings: Settings) -> int:
     from kilter.spec import load_spec
-    from kilter.step import RunInfo, code_digest, run_step
+    from kilter.step import RunInfo, code_digest, load_step, run_step
     from kilter.stores.objects import open_objects
     from kilter.workers import Workers, die_with_parent
 
     _in_utc()
-    workers = Workers.of(os.environ)
+    # Other steps may find a surrounding launcher's variables, which are not meant for them.
+    workers = Workers.of(os.environ) if load_step(options.name).STEP.together else Workers()
     if workers.count > 1:
         die_with_parent()
     log = logging.getLogger("kilter")
