@@ -231,7 +231,7 @@ def test_a_sample_of_rows_that_alternate_between_entities_has_rows_of_each_in_ev
     rows = np.column_stack([place % 10, place]).astype(np.float32)
     sample = evenly(Part(rows, place.astype(float)), 1000)
     assert len(sample) == 1000
-    assert (np.bincount(sample.rows[:, 0].astype(int)) > 60).all()
+    assert (np.bincount(sample.rows[:, 0].astype(int), minlength=10) > 60).all()
     assert (sample.labels // 10 == np.arange(1000)).all()
     pieces = evenly(Pieces(Part(rows, place.astype(float))), 1000)
     np.testing.assert_array_equal(pieces.rows, sample.rows)
