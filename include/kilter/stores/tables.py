@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from kilter.errors import DataError, InputError
+from kilter.errors import DataError, InputError, UnavailableError
 from kilter.sources.reader import canonical_column
 from kilter.spec import ModelSpec
 from kilter.stores.objects import ObjectStore, S3Objects, digest_of, matching
@@ -62,6 +62,7 @@ class Partition:
 
         self._entity, self._time = spec.entity, spec.timestamp
         self.name = name
+        self._bytes = file
         self.digest = digest_of(file)
         with self._readable():
             self._file = pq.ParquetFile(file, buffer_size=_BUFFER)
@@ -87,6 +88,16 @@ class Partition:
             DataError: a value is missing, or a column has another type.
         """
         return self._pieces(rows, self._entity, self._time)
+
+    def refuse_replaced(self) -> None:
+        """Make sure that what was read are still the bytes of `digest`.
+
+        Raises:
+            UnavailableError: they were written over meanwhile.
+        """
+        self._bytes.seek(0)
+        if digest_of(self._bytes) != self.digest:
+            raise UnavailableError(f"partition {self.name} was replaced while it was read: try again")
 
     def _pieces(self, rows: int, *columns: str) -> Iterator[pa.Table]:
         import pyarrow as pa
