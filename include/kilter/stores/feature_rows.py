@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kilter.core.durations import EARLIEST, before
 from kilter.core.point_in_time import NONE, Integers, Questions
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _PIECE = 1024 * 1024
 """Rows of features in memory at once."""
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,7 @@ class FeatureRows:
         import pyarrow.compute as pc
 
         span = pc.min_max(times.cast(pa.timestamp("us", "UTC"))).as_py()
-        try:
-            first = span["min"] - self.ttl if self.ttl else _EARLIEST
-        except OverflowError:
-            first = _EARLIEST
-        return {"first": first, "last": span["max"]}
+        return {"first": before(span["min"], self.ttl) if self.ttl else EARLIEST, "last": span["max"]}
 
 
 def _quoted(name: str) -> str:

@@ -19,7 +19,7 @@ from kilter.keys import interval_key
 from kilter.stores.features import FeatureStore
 from kilter.stores.models import load_model
 from kilter.stores.objects import FileObjects, read_manifest
-from kilter.stores.parquet import frame_to_parquet
+from kilter.stores.parquet import frame_to_parquet, to_parquet
 from kilter.stores.score_sets import read_scores
 
 from .conftest import Rides
@@ -335,6 +335,26 @@ def test_a_partition_without_who_and_when_in_every_row_is_refused(champion: Ride
     with pytest.raises(DataError, match=rf"partition tables/a\.parquet: .*{words}"):
         score(champion, put(champion, change(asked(champion))))
     assert not [key for key in champion.objects.list("scores/") if key.endswith("manifest.json")]
+
+
+@pytest.mark.parametrize("years", [-1969, 9000])
+def test_a_time_that_stands_for_none_is_refused(champion: Rides, years: int) -> None:
+    """Year 1, and one that Python's dates do not reach."""
+    table = pa.Table.from_pandas(asked(champion), preserve_index=False)
+    times = table["started_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    times[201] = int(years * 365.2425 * 86400e6) + 86400_000_000
+    column = pa.array(times, pa.timestamp("us", "UTC"))
+    champion.objects.put("tables/a.parquet", to_parquet(table.set_column(2, "started_at", column)))
+    with pytest.raises(DataError, match=r"partition tables/a\.parquet: 'started_at' of row 201 lies outside the years"):
+        score(champion, "tables/a.parquet")
+
+
+def test_the_earliest_times_have_no_features(champion: Rides) -> None:
+    champion.change_spec(lambda text: text.replace("ttl: 1d", "ttl: 400d"))
+    frame = asked(champion, rows=3).astype({"started_at": "datetime64[us, UTC]"})
+    frame.loc[1, "started_at"] = pd.Timestamp("0002-01-01", tz="UTC")
+    outputs = score(champion, put(champion, frame))
+    assert read(champion, outputs.scores)["score"].is_null().to_pylist() == [False, True, False]
 
 
 @pytest.mark.parametrize("cut", [slice(0, 100), slice(0, 0)])
