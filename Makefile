@@ -37,7 +37,7 @@ lint: venv  ## linters, types and layers
 
 venv: $(INSTALLED)  ## the virtual environment, from requirements.lock
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
 		echo "venv: Kilter needs Python 3.11, which '$(PYTHON)' is not: install it, or name it: make venv PYTHON=/usr/bin/python3.11" >&2; exit 1; }
 	@echo "venv: installing requirements.lock into $(VENV), a minute or two"

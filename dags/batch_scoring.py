@@ -8,7 +8,7 @@ the object store, the manifest below `scored/`; who waits for `<model>.scores` i
 features that were ingested say who is scored, and when.
 
 **When red**: `list_partitions`: no file matches, or there is no champion. `score`: a file is no Parquet, or lacks who or when in a
-row, as the error says; or features were built anew meanwhile. Clear the red task: what was scored is not scored again.
+row, as the error says; or features were built anew at each try. Clear the red task: what was scored is not scored again.
 """
 
 from airflow.sdk import dag

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from kilter.errors import DeviceError
+from kilter.errors import DeviceError, UnavailableError
 
 if TYPE_CHECKING:
     from kilter.spec import ModelSpec
@@ -27,6 +27,8 @@ READING_SECONDS = 1.0
 """Between two readings of the memory taken on GPUs."""
 _PATIENCE = 30
 """Seconds that nvidia-smi gets: where no daemon keeps the driver awake, it wakes it."""
+_NO_GPU = ("No devices were found", "couldn't communicate with the NVIDIA driver")
+"""What nvidia-smi says where there is no GPU, or no driver for one."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ def visible_gpus() -> tuple[Gpu, ...]:
     """The NVIDIA GPUs that this process may use; none where nvidia-smi is missing or finds no driver.
 
     CUDA's own variable CUDA_VISIBLE_DEVICES hides those that it does not name; set and empty, it hides all.
+
+    Raises:
+        UnavailableError: nvidia-smi fails, so that nobody knows.
     """
     found = tuple(Gpu(*row) for row in _nvidia_smi("index,uuid,name,driver_version"))
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -86,6 +91,7 @@ def choose_device(spec: ModelSpec, gpu_step: bool, log: logging.Logger) -> Kind:
     Raises:
         DeviceError: a GPU was asked for, none is here or the trainer's library was built without CUDA, and the spec has
             no `fallback: cpu`.
+        UnavailableError: nvidia-smi fails.
     """
     if not (gpu_step and spec.resources.gpu):
         return "cpu"
@@ -170,18 +176,36 @@ def _memory_watched(gpus: tuple[Gpu, ...]) -> Iterator[list[int]]:
 def _memory_taken(gpus: tuple[Gpu, ...]) -> list[int]:
     """MiB taken on these GPUs together, as the only item; no item where the driver does not tell."""
     uuids = {gpu.uuid for gpu in gpus}
-    taken = [used for uuid, used in _nvidia_smi("uuid,memory.used") if uuid in uuids]
+    try:
+        taken = [used for uuid, used in _nvidia_smi("uuid,memory.used") if uuid in uuids]
+    except UnavailableError:
+        return []
     return [sum(map(int, taken))] if taken and all(used.isdigit() for used in taken) else []
 
 
 def _nvidia_smi(fields: str) -> list[list[str]]:
-    """One row of these fields for each GPU; no row where there is no GPU, driver or nvidia-smi."""
+    """One row of these fields for each GPU; no row where there is no GPU, driver or nvidia-smi.
+
+    Raises:
+        UnavailableError: it does not answer in time, or fails for another reason.
+    """
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except FileNotFoundError:
         return []
-    return [line.split(", ") for line in told.stdout.splitlines()] if told.returncode == 0 else []
+    except subprocess.TimeoutExpired:
+        raise _unknown(f"no answer within {_PATIENCE} s") from None
+    words = told.stdout + told.stderr
+    if any(sign in words for sign in _NO_GPU):
+        return []
+    if told.returncode != 0:
+        raise _unknown(f"exit code {told.returncode}: {words.strip()}")
+    return [line.split(", ") for line in told.stdout.splitlines()]
+
+
+def _unknown(why: str) -> UnavailableError:
+    return UnavailableError(f"nvidia-smi does not tell which GPUs are here: {why}: repair the NVIDIA driver")
 
 
 def _processor() -> str:

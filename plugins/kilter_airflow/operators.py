@@ -87,7 +87,8 @@ class StepOperator(Conditional, DockerOperator):
         )
         self.step = step
         self.model = model
-        self.inputs = dict(inputs or {})
+        # The object that was given: by its id Airflow knows what a mapped value came from, and that it is no template.
+        self.inputs = inputs if inputs is not None else {}
         self.each = each
         self.tells = tuple(tells)
         self._runtime: DockerRuntime | ProcessRuntime | None = None

@@ -77,6 +77,21 @@ def test_what_was_deleted_is_gone_and_may_be_deleted_again(objects: ObjectStore)
         objects.open("a/b")
 
 
+def test_an_object_that_is_replaced_while_it_is_open_is_never_read_as_a_mixture(objects: ObjectStore) -> None:
+    objects.put("long", b"a" * 3_000_000)
+    with objects.open("long") as file:
+        assert file.read(3) == b"aaa"
+        objects.put("long", b"b" * 3_000_000)
+        file.seek(2_000_000)
+        if isinstance(objects, S3Objects):
+            with pytest.raises(UnavailableError, match=r"s3://kilter/.*long was replaced while it was read: try again"):
+                file.read(3)
+        else:
+            assert file.read(3) == b"aaa"
+    with objects.open("long") as file:
+        assert file.read(3) == b"bbb"
+
+
 def test_an_object_may_be_empty(objects: ObjectStore) -> None:
     objects.put("empty", b"")
     assert objects.get("empty") == b""

@@ -107,6 +107,41 @@ def test_of_rows_about_one_time_the_one_created_last_counts_once_it_is_known(
     assert found.distance.tolist() == [1.0, 3.0, 2.0]
 
 
+def test_of_rows_alike_the_last_one_counts_also_where_entities_outnumber_rows(
+    objects: FileObjects, store: FeatureStore
+) -> None:
+    """Which DuckDB would join the other way round, in another order."""
+    entities = [f"e{number}" for number in range(40)]
+    rows = some_rows(1, seed=1).iloc[np.zeros(120, int)].assign(distance=np.arange(120.0))
+    put(objects, rows.assign(**{SPEC.entity: np.repeat(entities, 3), SPEC.timestamp: START, CREATED: START}))
+    asked = pd.DataFrame({SPEC.entity: [*entities, *(f"other {n}" for n in range(100_000))], SPEC.timestamp: START})
+    assert store.historical(asked).distance[:40].tolist() == list(range(2, 120, 3))
+
+
+@pytest.mark.parametrize("entities", [["a", None, "b"], [None]])
+def test_of_an_entity_that_is_null_nothing_is_known(
+    objects: FileObjects, store: FeatureStore, entities: list[str | None]
+) -> None:
+    rows = some_rows(1, seed=1).iloc[[0, 0]].assign(distance=[1.0, 2.0])
+    put(objects, rows.assign(**{SPEC.entity: ["a", "b"], SPEC.timestamp: START, CREATED: START}))
+    found = store.historical(pd.DataFrame({SPEC.entity: entities, SPEC.timestamp: START}))
+    assert found.distance.isna().tolist() == [name is None for name in entities]
+
+
+@pytest.mark.parametrize("older", [0, 1])
+def test_features_older_than_one_that_is_new_in_the_spec_are_an_error_with_its_cure(
+    objects: FileObjects, store: FeatureStore, older: int
+) -> None:
+    rows = some_rows(1, seed=1)
+    for day in range(2):
+        time = START + day * 24 * HOUR
+        frame = rows.assign(**{SPEC.entity: "a", SPEC.timestamp: time, CREATED: time})
+        put(objects, frame.drop(columns="distance") if day == older else frame)
+    asked = pd.DataFrame({SPEC.entity: ["a"], SPEC.timestamp: [START + 24 * HOUR]})
+    with pytest.raises(DataError, match=r'"distance".*: run feature_ingestion of these intervals again'):
+        store.historical(asked)
+
+
 def test_a_newer_row_with_a_null_counts_as_null(objects: FileObjects, store: FeatureStore) -> None:
     rows = some_rows(1, seed=1).iloc[[0, 0]].assign(distance=[1.0, None])
     put(

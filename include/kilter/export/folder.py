@@ -22,12 +22,14 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
         False when the folder holds these very files, and nothing else, already; nothing is touched then.
 
     Raises:
-        InputError: the folder holds something else, cannot be written, or the disk is full; nothing is left behind.
+        InputError: the folder holds something else, is the current one, cannot be written, or the disk is full; nothing is
+            left behind.
     """
     target = folder.resolve()
     try:
         if _holds(target, files):
             return False
+        _refuse_current(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, files)
     except OSError as error:
@@ -52,6 +54,12 @@ def _holds(target: Path, files: Mapping[str, bytes]) -> bool:
             "name a folder that is absent or empty, or remove what is in this one"
         )
     return False
+
+
+def _refuse_current(target: Path) -> None:
+    """Whoever stands in a folder that is replaced would stand in one that is gone."""
+    if target.exists() and target.samefile(Path.cwd()):
+        raise InputError(f"--to '{target}': it is the current folder, which would be replaced: name another one")
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:

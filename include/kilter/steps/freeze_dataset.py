@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from kilter.core.scope import Scope
 from kilter.core.splits import split_by_time
-from kilter.errors import DataError
+from kilter.errors import DataError, UnavailableError
 from kilter.labelled_rows import reach
 from kilter.retraining import longest
 from kilter.spec import ModelSpec, Task, UtcTime
@@ -68,10 +68,10 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     in the facts. The facts also name the origin of each interval that rows or their features came from.
 
     Raises:
-        DataError: no labels, fewer than `training.minimum_rows`, a part of two classes that holds one only, a train part
-            whose labels are all one, or an interval that was built anew while it was read.
+        DataError: no labels, fewer than `training.minimum_rows`, a part of two classes that holds one only, or a train part
+            whose labels are all one.
         InputError: no `as_of`, and no batch passed yet; or another retraining is under way.
-        UnavailableError: the ledger does not answer.
+        UnavailableError: the ledger does not answer, or an interval was built anew while it was read.
     """
     from kilter.stores.objects import commit_dataset
     from kilter.stores.parquet import frame_to_parquet
@@ -110,8 +110,8 @@ def _labelled_of_known_origin(
     found = origins(context.objects, name, before, earliest, as_of)
     rows, without = _labelled(context, as_of, since)
     if records(context.objects, name, earliest, as_of) != before:
-        raise DataError(
-            f"model '{name}': {name}.feature_ingestion built an interval anew while it was read: clear this task"
+        raise UnavailableError(
+            f"model '{name}': {name}.feature_ingestion built an interval anew while it was read: try again"
         )
     return rows[scope.holds(rows[spec.timestamp].tolist())].reset_index(drop=True), without, found
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kilter.errors import DataError
-from kilter.step import StepContext, StepInfo, StepModel
+from kilter.environment import environment_digest
+from kilter.errors import UnavailableError
+from kilter.step import StepContext, StepInfo, StepModel, code_digest
 
 # Not memoised: the scores follow from the features that exist. What was scored already is found by its request.
 STEP = StepInfo(
@@ -39,13 +40,11 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     without a manifest, which the next run writes again with the same bytes; so do two runs at once.
 
     Raises:
-        DataError: the partition is unreadable, lacks a column or a value; a model was altered; no features were ever built, or
-            they were built anew meanwhile.
+        DataError: the partition is unreadable, lacks a column or a value; a model was altered; no features were ever built.
         InputError: model.yaml lost a feature that the version takes.
-        UnavailableError: S3 does not answer.
+        UnavailableError: S3 does not answer; or features were built anew, or the partition was replaced, meanwhile.
     """
     from kilter.batch_scoring import ROWS_A_PART, Scorer, score_partition
-    from kilter.stores.intervals import records
     from kilter.stores.models import load_model
     from kilter.stores.score_sets import Request, commit_scores, committed
     from kilter.stores.tables import open_partition
@@ -54,8 +53,6 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
     scorer = Scorer(load_model(objects, inputs.model), spec, inputs.version)
     with open_partition(objects, inputs.partition, spec) as partition:
         span = partition.span()
-        reach = (span[0] - spec.features.ttl, span[1]) if span else None
-        before = records(objects, spec.name, *reach) if reach else {}
         request = Request(
             name=spec.name,
             version=inputs.version,
@@ -67,15 +64,18 @@ def run(inputs: Inputs, context: StepContext) -> Outputs:
             features=context.features.digests(*span) if span else {},
             spec=spec.digest("entity", "timestamp", "features", "serving"),
             rows_a_part=ROWS_A_PART,
+            code=code_digest(context.folder),
+            environment=environment_digest(),
         )
         found = None if inputs.again else committed(objects, request)
         if found is not None:
             context.log.info("%s is scored already: %s", inputs.partition, objects.uri(request.key))
         else:
             found = score_partition(partition, request, scorer, context.features, objects, context.log)
-            if reach and records(objects, spec.name, *reach) != before:
-                raise DataError(
-                    f"model '{spec.name}': {spec.name}.feature_ingestion built an interval anew while it was read: clear this task"
+            partition.refuse_replaced()
+            if span and context.features.digests(*span) != request.features:
+                raise UnavailableError(
+                    f"model '{spec.name}': {spec.name}.feature_ingestion built an interval anew while it was read: try again"
                 )
             commit_scores(objects, found)
     return Outputs(scores=request.key, rows=found.rows, without_features=found.without_features)

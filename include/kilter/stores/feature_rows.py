@@ -5,20 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kilter.core.durations import EARLIEST, before
 from kilter.core.point_in_time import NONE, Integers, Questions
+from kilter.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _PIECE = 1024 * 1024
 """Rows of features in memory at once."""
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,16 @@ class FeatureRows:
         """`asked` with the features: of each row those of its entity that were newest known at its `time`, else null.
 
         Of rows with one event time the one created last counts, of those the last one in the files. No row of `asked` is
-        lost, and their order stays.
+        lost, and their order stays. Of an entity that is null nothing is known.
+
+        Raises:
+            DataError: a file lacks a column, or is no Parquet.
         """
         import pyarrow as pa
 
         entities = asked[self.entity].cast(pa.string()).combine_chunks().dictionary_encode()
-        questions = Questions(entities.indices.to_numpy().astype(np.int64), _microseconds(asked[time]))
+        places = entities.indices.fill_null(len(entities.dictionary)).to_numpy().astype(np.int64)
+        questions = Questions(places, _microseconds(asked[time]))
         held = self.features.empty_table()
         for piece in self._pieces(entities.dictionary, self._bounds(asked[time])):
             available, events, created = (_microseconds(piece[name]) for name in ("_available", "_event", "_created"))
@@ -77,8 +83,10 @@ class FeatureRows:
             FROM read_parquet($files) JOIN _asked ON {_quoted(self.entity)} = _name
             WHERE {event} >= $first AND {event} <= $last AND {available} <= $last
         """
-        with duckdb.connect() as connection:
+        with _refused(), duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            # The files stay on the side whose order a join keeps, however few their rows are: it breaks ties.
+            connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             connection.register("_asked", pa.table({"_name": entities, "_place": np.arange(len(entities))}))
             found = connection.sql(query, params={"files": list(self.files), **bounds})
             for batch in found.to_arrow_reader(_PIECE):
@@ -90,11 +98,22 @@ class FeatureRows:
         import pyarrow.compute as pc
 
         span = pc.min_max(times.cast(pa.timestamp("us", "UTC"))).as_py()
-        try:
-            first = span["min"] - self.ttl if self.ttl else _EARLIEST
-        except OverflowError:
-            first = _EARLIEST
-        return {"first": first, "last": span["max"]}
+        return {"first": before(span["min"], self.ttl) if self.ttl else EARLIEST, "last": span["max"]}
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Turn what DuckDB cannot read into a `DataError`."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        told = str(error).partition("\n")[0]
+        raise DataError(
+            f"features cannot be read: {told}: run feature_ingestion of these intervals again, as they may be "
+            "older than a feature of model.yaml"
+        ) from error
 
 
 def _quoted(name: str) -> str:

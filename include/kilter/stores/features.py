@@ -23,6 +23,7 @@ from urllib.parse import urlparse
 
 from sqlalchemy.engine import make_url
 
+from kilter.core.durations import before
 from kilter.errors import DataError, InputError, UnavailableError
 from kilter.keys import intervals_touching
 from kilter.spec import ModelSpec
@@ -98,7 +99,7 @@ class FeatureStore:
     def digests(self, first: datetime, last: datetime) -> dict[str, str]:
         """What `reader` reads for the same times: the features objects, each with its SHA-256; its errors."""
         found = {}
-        for key in self._within(first - self._spec.features.ttl, last):
+        for key in self._within(before(first, self._spec.features.ttl), last):
             with self._objects.open(key) as file:
                 found[key] = digest_of(file)
         return found
@@ -118,7 +119,7 @@ class FeatureStore:
         spec = self._spec
         types = {"numeric": pa.float64(), "categorical": pa.string()}
         schema = pa.schema([(feature.name, types[feature.kind]) for feature in spec.features.columns])
-        with self._folder(self._within(first - spec.features.ttl, last)) as folder:
+        with self._folder(self._within(before(first, spec.features.ttl), last)) as folder:
             files = sorted(map(str, folder.iterdir()))
             held = FeatureRows(files, spec.entity, spec.timestamp, CREATED, spec.features.ttl, schema)
             yield lambda rows: held.join(rows, spec.timestamp).select(schema.names)

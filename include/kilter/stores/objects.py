@@ -39,7 +39,10 @@ class ObjectStore(Protocol):
         """Read; raises `DataError` when there is no such object."""
 
     def open(self, key: str) -> BinaryIO:
-        """Open for reading and seeking, so that a part of a large object can be read; errors as of `get`."""
+        """Open for reading and seeking, so that a part of a large object can be read; errors as of `get`.
+
+        What is read is of one version: `UnavailableError` where S3's was replaced meanwhile.
+        """
 
     def delete(self, key: str) -> None:
         """Remove; gone already is fine."""
@@ -143,12 +146,15 @@ class S3Objects:
 
     def open(self, key: str) -> BinaryIO:
         with self._faults(key):
-            size = int(self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)["ContentLength"])
-        return io.BufferedReader(_Ranges(size, lambda first, last: self._part(key, first, last)), _PIECE)
+            head = self._client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+        parts = _Ranges(head["ContentLength"], lambda first, last: self._part(key, head["ETag"], first, last))
+        return io.BufferedReader(parts, _PIECE)
 
-    def _part(self, key: str, first: int, last: int) -> bytes:
+    def _part(self, key: str, version: str, first: int, last: int) -> bytes:
         with self._faults(key):
-            found = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key, Range=f"bytes={first}-{last}")
+            found = self._client.get_object(
+                Bucket=self.bucket, Key=self.prefix + key, IfMatch=version, Range=f"bytes={first}-{last}"
+            )
             part: bytes = found["Body"].read()
             return part
 
@@ -185,6 +191,8 @@ class S3Objects:
             code = error.response.get("Error", {}).get("Code", "")
             if code in {"NoSuchKey", "404", "NotFound"}:
                 raise _absent(self.uri(key)) from None
+            if code in {"PreconditionFailed", "412"}:
+                raise UnavailableError(f"{self.uri(key)} was replaced while it was read: try again") from None
             raise UnavailableError(
                 f"S3 refused {self.uri(key)}: {error}: check the bucket, the credentials and AWS_ENDPOINT_URL"
             ) from error

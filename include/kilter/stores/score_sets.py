@@ -37,6 +37,10 @@ class Request(BaseModel):
     spec: str
     """Digest of the sections of model.yaml that say how features are looked up."""
     rows_a_part: int
+    code: str
+    """Digest of the code of Kilter and of the model's folder."""
+    environment: str
+    """Digest of the installed packages."""
 
     @property
     def digest(self) -> str:

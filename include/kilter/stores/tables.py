@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from kilter.errors import DataError, InputError
+from kilter.errors import DataError, InputError, UnavailableError
 from kilter.sources.reader import canonical_column
 from kilter.spec import ModelSpec
 from kilter.stores.objects import ObjectStore, S3Objects, digest_of, matching
@@ -23,6 +23,8 @@ _BUFFER = 1024 * 1024
 """Bytes of a column that are read at once, however large a row group is."""
 _SCANNED = 1024 * 1024
 """Rows whose times are looked at at once."""
+_FIRST, _LAST = datetime(2, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+"""Times of rows lie between both: others stand for no time, such as year 1, or are beyond what can be told."""
 
 
 def partitions(objects: ObjectStore, table: str) -> list[str]:
@@ -62,6 +64,7 @@ class Partition:
 
         self._entity, self._time = spec.entity, spec.timestamp
         self.name = name
+        self._bytes = file
         self.digest = digest_of(file)
         with self._readable():
             self._file = pq.ParquetFile(file, buffer_size=_BUFFER)
@@ -87,6 +90,16 @@ class Partition:
             DataError: a value is missing, or a column has another type.
         """
         return self._pieces(rows, self._entity, self._time)
+
+    def refuse_replaced(self) -> None:
+        """Make sure that what was read are still the bytes of `digest`.
+
+        Raises:
+            UnavailableError: they were written over meanwhile.
+        """
+        self._bytes.seek(0)
+        if digest_of(self._bytes) != self.digest:
+            raise UnavailableError(f"partition {self.name} was replaced while it was read: try again")
 
     def _pieces(self, rows: int, *columns: str) -> Iterator[pa.Table]:
         import pyarrow as pa
@@ -116,7 +129,21 @@ class Partition:
                 f"partition {self.name}: {plain.null_count} values of '{name}' are missing, the first in row {row}: "
                 "features are looked up by who and when: leave such rows out"
             )
+        if name == self._time:
+            self._refuse_no_times(plain, start)
         return plain
+
+    def _refuse_no_times(self, times: pa.ChunkedArray, start: int) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        first, last = (pa.scalar(bound, times.type) for bound in (_FIRST, _LAST))
+        row = pc.index(pc.or_(pc.less(times, first), pc.greater(times, last)), True).as_py()
+        if row >= 0:
+            raise DataError(
+                f"partition {self.name}: '{self._time}' of row {start + row} lies outside the years 2 to 9999: "
+                "correct it, or leave such rows out"
+            )
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from logging import Logger
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
+from requests import RequestException
 
 from kilter.errors import DeviceError, InputError, UnavailableError
 from kilter.spec import Resources
@@ -26,7 +27,8 @@ CPU_PERIOD = 100_000
 LEASE_LABEL = "kilter.lease"
 """Owner of the GPUs that a container was given."""
 _ENDED = frozenset({"exited", "dead"})
-_NO_GPU = ("could not select device driver", "nvidia-container-cli")
+_NO_GPU = ("could not select device driver", "failed to discover GPU vendor from CDI", "nvidia-container-cli")
+_NO_SUCH_GPU = "unknown device"
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,13 @@ class Engine:
         self._cli = cli
 
     def identity(self) -> str:
-        """The engine's own id, the same for whoever asks it."""
-        return str(self._cli.info()["ID"])
+        """The engine's own id, the same for whoever asks it.
+
+        Raises:
+            UnavailableError: it does not answer.
+        """
+        with _answered():
+            return str(self._cli.info()["ID"])
 
     def holds(self, owner: str) -> bool:
         """Whether a container with this owner's GPUs may be using them, or is about to."""
@@ -84,9 +91,14 @@ class Engine:
             ) from error
 
     def find(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Containers with all these labels, running or not."""
+        """Containers with all these labels, running or not.
+
+        Raises:
+            UnavailableError: the engine does not answer.
+        """
         wanted = [f"{name}={value}" for name, value in labels.items()]
-        found: list[dict[str, Any]] = self._cli.containers(all=True, filters={"label": wanted})
+        with _answered():
+            found: list[dict[str, Any]] = self._cli.containers(all=True, filters={"label": wanted})
         return found
 
     def create(self, container: Container) -> str:
@@ -106,11 +118,15 @@ class Engine:
 
         Raises:
             DeviceError: it asks for GPUs and the engine has none.
+            InputError: it asks for a GPU that the engine does not know.
         """
         try:
             self._cli.start(identity)
         except APIError as error:
-            if any(sign in str(error.explanation) for sign in _NO_GPU):
+            told = str(error.explanation)
+            if _NO_SUCH_GPU in told:
+                raise InputError(f"this Docker engine has no such GPU: {told}: correct KILTER_GPUS") from None
+            if any(sign in told for sign in _NO_GPU):
                 raise DeviceError(
                     "a GPU was asked for (resources.gpu in model.yaml) and this Docker engine has none: run it where "
                     "there is one with the NVIDIA container toolkit, or set resources.fallback: cpu"
@@ -172,6 +188,15 @@ class Engine:
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": "64m"}),
         )
         return config
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn an engine that refuses or does not answer into an `UnavailableError`."""
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        raise UnavailableError(f"this Docker engine does not answer: {error}: does it run (docker info)?") from error
 
 
 def _device_requests(gpus: tuple[str, ...]) -> list[DeviceRequest]:

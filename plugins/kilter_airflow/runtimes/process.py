@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from logging import Logger
 
@@ -23,6 +24,9 @@ from kilter_airflow.settings import RuntimeSettings
 
 LEASE_VARIABLE = "KILTER_LEASE"
 """Owner of the GPUs that a process, and all that it starts, was given."""
+
+_KILLED_WITHIN = 1.0
+"""Seconds that the kernel gets to end a process that is killed."""
 
 
 class Machine:
@@ -58,6 +62,7 @@ class ProcessRuntime:
         self._log = log
         self._gpus = GpuLender(Machine(), settings, log)
         self._process: subprocess.Popen[str] | None = None
+        self._owner = ""
 
     def resume(self, job: StepJob) -> Ended | None:
         """Nothing is ever left to resume."""
@@ -76,7 +81,7 @@ class ProcessRuntime:
         return self._follow(self._begin(job, ()), job)
 
     def stop(self, grace: float) -> None:
-        """End the process group: asked first, killed after `grace` seconds."""
+        """End the process group: asked first, killed after `grace` seconds; and give its GPUs back."""
         self._gpus.stop()
         if self._process is None or self._process.poll() is not None:
             return
@@ -85,6 +90,10 @@ class ProcessRuntime:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILLED_WITHIN)
+        if self._owner:
+            self._gpus.give_back(self._owner)
 
     def _begin(self, job: StepJob, gpus: tuple[str, ...]) -> subprocess.Popen[str]:
         self._process = process = subprocess.Popen(
@@ -99,6 +108,7 @@ class ProcessRuntime:
         )
         try:
             if gpus:
+                self._owner = job.owner
                 self._gpus.confirm(job.owner, len(gpus))
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)

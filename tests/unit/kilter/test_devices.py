@@ -11,7 +11,7 @@ import pytest
 
 from kilter import devices
 from kilter.devices import DeviceUse, Gpu, choose_device, measured, visible_gpus
-from kilter.errors import DeviceError
+from kilter.errors import DeviceError, UnavailableError
 from kilter.spec import ModelSpec
 
 from .parts import spec_of
@@ -94,6 +94,30 @@ def test_a_driver_that_does_not_answer_and_a_missing_nvidia_smi_are_no_gpu(machi
     assert visible_gpus() == ()
 
 
+@pytest.mark.parametrize("code", [0, 6])
+def test_a_driver_without_devices_is_no_gpu(machine: Machine, code: int) -> None:
+    machine.has("No devices were found\n", code=code)
+    assert visible_gpus() == ()
+
+
+def test_an_nvidia_smi_that_fails_otherwise_is_not_taken_for_no_gpu(machine: Machine) -> None:
+    machine.has("Failed to initialize NVML: Driver/library version mismatch\n", code=18)
+    words = (
+        "nvidia-smi does not tell .*exit code 18: Failed to initialize NVML: Driver/library version mismatch: repair"
+    )
+    with pytest.raises(UnavailableError, match=words):
+        choose_device(asking(fallback="cpu"), True, LOG)
+
+
+def test_an_nvidia_smi_that_hangs_is_not_taken_for_no_gpu(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_PATIENCE", 0.05)
+    script = machine.folder / "nvidia-smi"
+    script.write_text("#!/bin/sh\nexec sleep 30\n")
+    script.chmod(0o755)
+    with pytest.raises(UnavailableError, match=r"no answer within 0\.05 s"):
+        visible_gpus()
+
+
 def test_a_step_that_asks_for_no_gpu_runs_on_the_cpu_beside_gpus(machine: Machine, cuda_built: None) -> None:
     machine.has(TWO)
     assert choose_device(asking(gpu=0), True, LOG) == "cpu"
@@ -167,6 +191,25 @@ def test_memory_that_the_driver_does_not_tell_is_no_number(machine: Machine) -> 
     _, use = measured("cuda", lambda: None)
     assert use.peak_memory_mib is None
     assert use.tags()["device_peak_memory_mib"] == ""
+
+
+def test_a_driver_that_fails_during_the_work_fails_neither_it_nor_the_readings_after(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.has(TWO)
+    monkeypatch.setattr(devices, "READING_SECONDS", 0.01)
+
+    def work() -> str:
+        for code in (18, 0):
+            machine.has(TWO, code)
+            machine.taken("GPU-a, 700\nGPU-b, 200\n")
+            before = machine.readings()
+            wait_until(lambda before=before: machine.readings() >= before + 2)  # type: ignore[misc]
+        return "made"
+
+    made, use = measured("cuda", work)
+    assert made == "made"
+    assert use.peak_memory_mib == 900
 
 
 def test_what_work_raises_is_passed_on_and_the_reading_ends(machine: Machine) -> None:

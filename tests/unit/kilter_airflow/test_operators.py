@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from kilter.step import Result
@@ -36,7 +36,7 @@ class Task:
     id: uuid.UUID = field(default_factory=uuid.uuid4)
     bundle_instance: Any = field(default_factory=lambda: SimpleNamespace(version="abc"))
 
-    def xcom_pull(self, task_ids: str, key: str) -> Any:
+    def xcom_pull(self, task_ids: str, key: str, **_: Any) -> Any:
         return self.outputs.get((task_ids, key))
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -132,6 +132,20 @@ def test_a_task_that_another_is_mapped_over_returns_the_list_and_tells_the_rest_
     assert operator.execute.__wrapped__(operator, given) == {"facts": 1}
     assert given["ti"].pushed.keys() == {"batch", "digest"}
     assert not operator.multiple_outputs
+
+
+@pytest.mark.parametrize("name", ["{{ params.secret }}", "{# no comment"])
+def test_what_a_task_is_mapped_over_is_data_and_no_template(name: str) -> None:
+    partition = f"tables/{name}.parquet"
+    with DAG("table", params={"secret": "told"}) as dag:
+        listed = StepOperator(task_id="listed", step="list_partitions", model="waiting", inputs={}, each="partitions")
+        mapped = StepOperator.partial(task_id="score", step="score_partition", model="waiting").expand(
+            inputs=listed.output
+        )
+    ran = Task({("listed", "return_value"): [{"partition": "other"}, {"partition": partition}]}, map_index=1)
+    given: Any = {"ti": ran, "task": mapped, "dag": dag, "dag_run": SimpleNamespace(conf={})}
+    mapped.render_template_fields(given)
+    assert given["task"].inputs == {"partition": partition}
 
 
 def test_a_task_whose_fact_does_not_hold_is_skipped_and_says_which() -> None:

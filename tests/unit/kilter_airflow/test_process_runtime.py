@@ -22,6 +22,7 @@ from kilter.stores.leases import Leases
 from kilter.stores.ledger import Ledger
 from kilter.stores.objects import FileObjects
 from kilter_airflow.access import access_of
+from kilter_airflow.gpus import LEASE
 from kilter_airflow.job import StepJob
 from kilter_airflow.runtimes.process import Machine, ProcessRuntime
 from kilter_airflow.settings import RuntimeSettings
@@ -113,6 +114,18 @@ def test_a_step_sees_the_gpu_that_it_leased_alone_and_gives_it_back_when_stopped
     running.stop(grace=3)
     thread.join()
     assert not Machine().holds(job.owner)
+    assert leases.held() == []
+
+
+def test_a_step_that_must_be_killed_gives_its_gpu_back_though_nobody_follows_it_any_more(
+    home: Path, leases: Leases
+) -> None:
+    running, job = runtime(), on_gpus(home, 2020, "gpu: 1")
+    leases.take(["0"], 1, job.owner, LEASE)
+    process = running._begin(job, ("0",))
+    process.send_signal(signal.SIGSTOP)  # so that it cannot end when asked
+    running.stop(grace=0.1)
+    assert process.returncode == -signal.SIGKILL
     assert leases.held() == []
 
 

@@ -69,6 +69,12 @@ def test_the_manifest_has_the_digest_of_every_file_and_where_the_model_comes_fro
     assert fact(files, "origin")["git_commit"] == "c0ffee"
 
 
+@each_kind
+def test_only_a_graph_is_said_to_be_compared_with_the_servers_scores(kind: str) -> None:
+    files = export_of("binary", **KINDS[kind]).files()
+    assert (b"compared with the server's own" in files["README.md"]) is ("model.onnx" in files)
+
+
 @pytest.mark.parametrize("private", [b"ann@example.com", b"manual", b"brier/line/a"])
 def test_people_runs_and_slices_are_not_told(private: bytes) -> None:
     assert all(private not in data for data in export_of("binary").files().values())

@@ -33,6 +33,14 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert held(tmp_path / "m") == FILES
 
 
+def test_the_current_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="it is the current folder, which would be replaced: name another one"):
+        write_folder(Path("."), FILES)
+    assert Path.cwd().stat().st_ino == tmp_path.stat().st_ino
+    assert held(tmp_path) == {}
+
+
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "m").symlink_to("there")

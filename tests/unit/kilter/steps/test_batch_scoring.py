@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from kilter import batch_scoring
-from kilter.errors import DataError, InputError
+from kilter.errors import DataError, InputError, UnavailableError
+from kilter.keys import interval_key
 from kilter.stores.features import FeatureStore
 from kilter.stores.models import load_model
 from kilter.stores.objects import FileObjects, read_manifest
-from kilter.stores.parquet import frame_to_parquet
+from kilter.stores.parquet import frame_to_parquet, to_parquet
 from kilter.stores.score_sets import read_scores
 
 from .conftest import Rides
@@ -235,6 +237,22 @@ def test_other_rows_features_versions_and_sections_are_other_requests(champion: 
     assert set(read(champion, keys[2])["score"].to_pylist()) != set(read(champion, keys[0])["score"].to_pylist())
 
 
+def test_other_code_and_other_packages_are_other_requests(
+    champion: Rides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = put(champion, asked(champion))
+    keys = [score(champion, table).scores]
+    with (champion.folder / "features.py").open("a") as code:
+        code.write("# changed\n")
+    keys.append(score(champion, table).scores)
+    package = tmp_path / "site/extra-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    keys.append(score(champion, table).scores)
+    assert len(set(keys)) == 3
+
+
 def test_features_of_another_time_do_not_make_another_request(champion: Rides) -> None:
     table = put(champion, asked(champion))
     first = score(champion, table)
@@ -252,7 +270,49 @@ def test_features_that_are_built_anew_meanwhile_are_refused(champion: Rides, mon
         return found
 
     monkeypatch.setattr(batch_scoring, "score_partition", made_while_another_builds)
-    with pytest.raises(DataError, match="built an interval anew while it was read: clear this task"):
+    with pytest.raises(UnavailableError, match="built an interval anew while it was read: try again"):
+        score(champion, table)
+    assert not [key for key in champion.objects.list("scores/") if key.endswith("manifest.json")]
+
+
+def test_features_whose_record_was_written_before_scoring_began_are_refused_too(
+    champion: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`build_features` writes the record, then the features; here scoring takes place between both."""
+    table = put(champion, asked(champion))
+    key = interval_key("features", "rides", datetime(2024, 1, 2, tzinfo=UTC))
+    old = champion.objects.get(key)
+    champion.ingest(1, champion.learnable(1).assign(fare=11.0))
+    new = champion.objects.get(key)
+    champion.objects.put(key, old)
+    made = batch_scoring.score_partition
+
+    def made_while_the_features_follow(*given: Any) -> Any:
+        champion.objects.put(key, new)
+        return made(*given)
+
+    monkeypatch.setattr(batch_scoring, "score_partition", made_while_the_features_follow)
+    with pytest.raises(UnavailableError, match="built an interval anew while it was read"):
+        score(champion, table)
+    assert not [key for key in champion.objects.list("scores/") if key.endswith("manifest.json")]
+
+
+def test_a_partition_that_is_written_over_meanwhile_is_refused(
+    champion: Rides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = put(champion, asked(champion))
+    made = batch_scoring.score_partition
+
+    def made_and_written_over(*given: Any) -> Any:
+        found = made(*given)
+        with (champion.objects.root / table).open("r+b") as file:
+            file.write(b"other")
+        return found
+
+    monkeypatch.setattr(batch_scoring, "score_partition", made_and_written_over)
+    with pytest.raises(
+        UnavailableError, match=r"partition tables/a\.parquet was replaced while it was read: try again"
+    ):
         score(champion, table)
     assert not [key for key in champion.objects.list("scores/") if key.endswith("manifest.json")]
 
@@ -275,6 +335,26 @@ def test_a_partition_without_who_and_when_in_every_row_is_refused(champion: Ride
     with pytest.raises(DataError, match=rf"partition tables/a\.parquet: .*{words}"):
         score(champion, put(champion, change(asked(champion))))
     assert not [key for key in champion.objects.list("scores/") if key.endswith("manifest.json")]
+
+
+@pytest.mark.parametrize("years", [-1969, 9000])
+def test_a_time_that_stands_for_none_is_refused(champion: Rides, years: int) -> None:
+    """Year 1, and one that Python's dates do not reach."""
+    table = pa.Table.from_pandas(asked(champion), preserve_index=False)
+    times = table["started_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    times[201] = int(years * 365.2425 * 86400e6) + 86400_000_000
+    column = pa.array(times, pa.timestamp("us", "UTC"))
+    champion.objects.put("tables/a.parquet", to_parquet(table.set_column(2, "started_at", column)))
+    with pytest.raises(DataError, match=r"partition tables/a\.parquet: 'started_at' of row 201 lies outside the years"):
+        score(champion, "tables/a.parquet")
+
+
+def test_the_earliest_times_have_no_features(champion: Rides) -> None:
+    champion.change_spec(lambda text: text.replace("ttl: 1d", "ttl: 400d"))
+    frame = asked(champion, rows=3).astype({"started_at": "datetime64[us, UTC]"})
+    frame.loc[1, "started_at"] = pd.Timestamp("0002-01-01", tz="UTC")
+    outputs = score(champion, put(champion, frame))
+    assert read(champion, outputs.scores)["score"].is_null().to_pylist() == [False, True, False]
 
 
 @pytest.mark.parametrize("cut", [slice(0, 100), slice(0, 0)])

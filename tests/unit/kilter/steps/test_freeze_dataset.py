@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kilter.core.origin import Origin
-from kilter.errors import DataError, InputError
+from kilter.errors import DataError, InputError, UnavailableError
 from kilter.stores.objects import read_file, read_manifest
 from kilter.stores.parquet import from_parquet, to_parquet
 
@@ -151,7 +151,7 @@ def test_an_interval_that_is_built_anew_while_it_is_read_is_refused(
         return rows
 
     monkeypatch.setattr(labelled_rows, "labelled_rows", read_while_another_builds)
-    with pytest.raises(DataError, match="built an interval anew while it was read: clear this task"):
+    with pytest.raises(UnavailableError, match="built an interval anew while it was read: try again"):
         ingested.run("freeze_dataset", as_of="2024-01-05T00:00:00Z")
     assert ingested.objects.list("snapshots/") == []
 
