@@ -124,6 +124,7 @@ def test_a_step_that_must_be_killed_gives_its_gpu_back_though_nobody_follows_it_
     leases.take(["0"], 1, job.owner, LEASE)
     process = running._begin(job, ("0",))
     process.send_signal(signal.SIGSTOP)  # so that it cannot end when asked
+    wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     running.stop(grace=0.1)
     assert process.returncode == -signal.SIGKILL
     assert leases.held() == []
