@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 IMAGES := step serving
-UNIT := $(BIN)/python -m pytest -q tests/unit --numprocesses auto --dist loadfile
+# Two workers have a core each: libraries that start a thread for each core would wait for each other.
+ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+UNIT := $(ALONE) $(BIN)/python -m pytest -q tests/unit --numprocesses auto --dist loadfile
 LOCAL_IMAGES := postgres redis haproxy s3
 
 .DEFAULT_GOAL := help
@@ -22,7 +24,7 @@ down:  ## stop what the demo started
 test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-to-end tests
 	@$(UNIT)
 	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
-	@$(BIN)/python -m pytest -q tests/contract tests/dags --numprocesses auto --dist loadfile
+	@$(ALONE) $(BIN)/python -m pytest -q tests/contract tests/dags --numprocesses auto --dist loadfile
 	@$(BIN)/python -m pytest tests/e2e tests/engine tests/faults
 
 unit: venv  ## the unit tests alone: a minute

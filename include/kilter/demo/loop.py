@@ -85,11 +85,13 @@ class Loop:
         self.say(f"version {champion} is the first champion")
 
     def live(self, first: datetime, last: datetime) -> None:
-        """Live through the months from `first` to before `last`.
+        """Live through the months from `first` to before `last`, if there are any.
 
         The month after each is ingested meanwhile: its flights are the traffic that a canary takes.
         """
         *self.months, after = months(first, next_month(last))
+        if not self.months:
+            return
         replay = self._ingest(*self.months[0])
         for (start, end), following in zip(self.months, [*self.months[1:], after], strict=True):
             replay.finish(self._client, self._url)
