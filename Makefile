@@ -6,7 +6,8 @@ INSTALLED := $(VENV)/.installed
 IMAGES := step serving
 # Two workers have a core each: libraries that start a thread for each core would wait for each other.
 ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-UNIT := $(ALONE) $(BIN)/python -m pytest -q tests/unit --numprocesses auto --dist loadfile
+PYTEST := $(BIN)/python -m pytest $(if $(SLOW),,-m "not slow")
+AT_ONCE := -q --numprocesses auto --dist worksteal
 LOCAL_IMAGES := postgres redis haproxy s3
 
 .DEFAULT_GOAL := help
@@ -21,14 +22,14 @@ demo: venv haproxy  ## the whole loop on a year of real flights; then everything
 down:  ## stop what the demo started
 	@$(BIN)/python -m kilter demo down
 
-test: lint haproxy  ## everything: linters, types, layers, unit, engine and end-to-end tests
-	@$(UNIT)
+test: lint haproxy  ## linters, types, layers, unit, engine and end-to-end tests (SLOW=1: those that take minutes each, too)
+	@$(ALONE) $(PYTEST) $(AT_ONCE) tests/unit
 	@docker/build $(IMAGES) || { [ $$? = 75 ] && [ -z "$$KILTER_REQUIRE_ENGINE" ]; }
-	@$(ALONE) $(BIN)/python -m pytest -q tests/contract tests/dags --numprocesses auto --dist loadfile
-	@$(BIN)/python -m pytest tests/e2e tests/engine tests/faults
+	@$(ALONE) $(PYTEST) $(AT_ONCE) tests/contract tests/dags
+	@$(PYTEST) tests/e2e tests/engine tests/faults
 
-unit: venv  ## the unit tests alone: a minute
-	@$(UNIT)
+unit: venv  ## the unit tests alone: a few minutes
+	@$(ALONE) $(PYTEST) $(AT_ONCE) tests/unit
 
 lint: venv  ## linters, types and layers
 	@$(BIN)/ruff check .

@@ -10,6 +10,8 @@ from kilter.backtest.outcome import Outcome, outcome
 from kilter.backtest.policies import Arbitrated, Policy, Yardstick
 from kilter.backtest.replay import replay
 
+pytestmark = pytest.mark.slow
+
 SWITCHES = (45, 75, 105, 135)
 """Shifts in which `factory_line` begins another recipe; in the second and the fourth an old one: docs/factory-line.md."""
 

@@ -228,6 +228,7 @@ def wide(path: Path, rows: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     """900,000 rows are 144 MB when encoded; 8 MB of them are held at once, beside one row group."""
     validation = wide(tmp_path / "validation", 5_000)

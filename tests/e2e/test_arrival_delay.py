@@ -29,7 +29,7 @@ MARCH, APRIL = datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC
 INTERVAL = {"interval_start": MARCH.isoformat(), "interval_end": APRIL.isoformat()}
 RATE = 60
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

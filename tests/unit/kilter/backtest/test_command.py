@@ -99,6 +99,7 @@ def test_the_help_shows_both_forms(capsys: pytest.CaptureFixture[str]) -> None:
     assert "kilter backtest flight_delay --policy eager.yaml; kilter backtest --data stream.parquet" in printed
 
 
+@pytest.mark.slow
 def test_a_killed_backtest_goes_on_and_finds_the_same(
     stream: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def lived(name: str, rows: int, folder: Path) -> dict[str, Outcome]:
     return {item.policy: item for item in backtest(history, policies, folder, lambda *_: None)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows", "gap"),
     [("abrupt", 3600, 0.0), ("small", 900, -0.03), ("slowly", 3600, -0.03), ("hard", 3600, -0.03)],
