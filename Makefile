@@ -7,7 +7,7 @@ IMAGES := step serving
 # Two workers have a core each: libraries that start a thread for each core would wait for each other.
 ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(BIN)/python -m pytest $(if $(SLOW),,-m "not slow")
-AT_ONCE := -q --numprocesses auto --dist worksteal
+AT_ONCE := -q --numprocesses auto --dist loadfile
 LOCAL_IMAGES := postgres redis haproxy s3
 
 .DEFAULT_GOAL := help
