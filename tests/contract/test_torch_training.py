@@ -140,6 +140,7 @@ def test_a_training_tells_of_its_epochs_and_does_without_mlflow(
 TOGETHER = ("-c", "import sys; from kilter.torchrun import launch; sys.exit(launch(sys.argv[1:], 2))")
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_as_well_as_one_and_write_it_once(
     tmp_path: Path, undisturbed: tuple[Installation, dict[str, Any], str]
 ) -> None:
